@@ -1,0 +1,85 @@
+"""Folders of arrays named by their content: built once by whoever comes first, and checked by whoever reads them.
+
+A builder holds a lock that the kernel releases if it dies; the others wait for it and then map the same files. A folder
+appears at once, by rename, and is never modified afterwards.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mrisynth import __version__
+from mrisynth.data.store import lock
+from mrisynth.errors import InvalidInputError, NotFoundError
+from mrisynth.files import digest, publish, read_json, sha256_file, write_json
+
+
+def ensure(directory: Path, build: Callable[[Path], Mapping[str, Any]], *, store: Path) -> dict[str, Any]:
+    """The manifest of an artefact, built first where nobody has.
+
+    The first time that a process asks, every file is checked against the manifest.
+
+    Args:
+        directory: where the artefact stands, inside `store`; its name is a key of all that decides its content.
+        build: fills the empty folder it is given, and returns what the manifest shall say beside its own entries.
+        store: the prepared store.
+
+    Raises:
+        InvalidInputError: a file is not what was published.
+    """
+    if not directory.is_dir():
+        with lock(store, f"{directory.parent.name}-{directory.name}"):
+            if not directory.is_dir():
+                _build(directory, build)
+    stamp = directory.stat()
+    return _checked_manifest(directory, (stamp.st_ino, stamp.st_mtime_ns))
+
+
+def _build(directory: Path, build: Callable[[Path], Mapping[str, Any]]) -> None:
+    """Build and publish the artefact; the caller holds its lock."""
+    # Whoever left these held the lock and died: nobody else builds here.
+    for leftover in directory.parent.glob(f".{directory.name}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with publish(directory) as folder:
+        manifest = {
+            "schema_version": 1,
+            "key": directory.name,
+            "versions": {"mrisynth": __version__, "numpy": version("numpy"), "pyarrow": version("pyarrow")},
+            **build(folder),
+            "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
+        }
+        write_json(folder / "manifest.json", {**manifest, "digest": digest(manifest)})
+
+
+# Once for each process: the stamp tells a folder from one that was built anew in its place.
+@lru_cache(maxsize=256)
+def _checked_manifest(directory: Path, _stamp: tuple[int, int]) -> dict[str, Any]:
+    """The manifest, after it and every file that it names were found whole."""
+    manifest = _manifest(directory)
+    for name, sha256 in manifest["files"].items():
+        path = directory / name
+        if not path.is_file() or sha256_file(path) != sha256:
+            raise _damaged(path)
+    return manifest
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    """The folder's manifest, if it is as it was written."""
+    path = directory / "manifest.json"
+    try:
+        manifest: dict[str, Any] = read_json(path)
+        if manifest.pop("digest") != digest(manifest):
+            raise _damaged(path)
+    except (NotFoundError, ValueError, KeyError, AttributeError):  # absent, no JSON, not our JSON
+        raise _damaged(path) from None
+    return manifest
+
+
+def _damaged(path: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path} is damaged: it is not what was published there; delete the folder {path.parent} (it will be built "
+        "again) and check the disk"
+    )
