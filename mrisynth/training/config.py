@@ -1,0 +1,247 @@
+"""`TrialConfig`, the one description of a trial, and its flat form on disk."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from mrisynth.config import Config
+from mrisynth.data.patches import PatchConfig, StitchConfig
+from mrisynth.models import ADVERSARIES, GENERATORS, Adversary, Generator, count_parameters
+from mrisynth.results.store import read_yaml
+from mrisynth.training.losses import LOSSES
+from mrisynth.training.parameters import (
+    NONE,
+    InvalidConfigError,
+    Parameter,
+    check_values,
+    closest,
+    flat_parameters,
+    flat_schema,
+    word,
+)
+
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+DISCRIMINATOR_LR = 2e-4
+
+_CHOICES: dict[str, Mapping[str, type[Config]]] = {"generator": GENERATORS, "adversary": ADVERSARIES}
+_NEEDS_ADVERSARY = {"condition": {"adversary": {"not": NONE}}}
+_WEIGHTS_SCHEMA: Any = {
+    "properties": {
+        name: {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1e6,
+            "description": loss.description,
+            **(_NEEDS_ADVERSARY if loss.adversarial else {}),
+        }
+        for name, loss in LOSSES.items()
+    },
+    "additionalProperties": False,
+}
+
+
+class OptimizerConfig(Config):
+    """Adam, one for each network; the defaults are the paper's for its CNNs."""
+
+    generator_lr: float = Field(1e-3, gt=0, le=1, description="Learning rate of the generator.")
+    discriminator_lr: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description=f"Learning rate of the discriminator; {DISCRIMINATOR_LR} where there is an adversary.",
+        json_schema_extra=_NEEDS_ADVERSARY,  # type: ignore[arg-type]
+    )
+    beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the mean of gradients.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the mean of squared gradients.")
+    batch_size: int = Field(32, ge=1, le=4096, description="Patches a step.")
+
+
+class TrialConfig(Config):
+    """One configuration, to be trained and scored: any generator, alone or against any adversary, with any weights."""
+
+    generator: Generator = Field(description="The network that turns low-field into high-field patches.")
+    adversary: Adversary | None = Field(
+        None, description="The discriminator that the generator trains against, if any."
+    )
+    losses: dict[str, Weight] = Field(
+        {"l1": 1.0}, description="Weight of each loss; absent is 0.", json_schema_extra=_WEIGHTS_SCHEMA
+    )
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="How the weights are updated.")
+    patches: PatchConfig = Field(PatchConfig(), description="What is cut from the training subjects.")
+    stitching: StitchConfig = Field(StitchConfig(), description="How images are put together from patches.")
+    epochs: int = Field(30, ge=1, le=100_000, description="Passes over the training patches.")
+    select: Literal["last", "best"] = Field(
+        "last", description="Which epoch is kept: the last as in the paper, or the best by validation loss."
+    )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic of the networks.")
+    deterministic: bool = Field(True, description="Give up some speed on a GPU for the same bits in every run.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Of the weights, the order of patches and everything random.")
+
+    @property
+    def family(self) -> Literal["cnn", "gan"]:
+        """Trials are compared with others of their family while they run: "gan" where there is an adversary."""
+        return "gan" if self.adversary else "cnn"
+
+    def count_parameters(self) -> tuple[int, int | None]:
+        """Trainable parameters of the generator and of the adversary (None where there is none)."""
+        with torch.device("meta"):  # shapes without numbers: even a large network costs nothing
+            generator = count_parameters(self.generator.build())
+            return generator, count_parameters(self.adversary.build(self.patches.size)) if self.adversary else None
+
+    @classmethod
+    def parse(cls, mapping: Any) -> Self:
+        """The config that a mapping in the flat form describes.
+
+        Args:
+            mapping: as read from YAML or JSON; what it leaves out takes its default, `generator` excepted.
+
+        Raises:
+            InvalidConfigError: one sentence with the dotted path, its value and what would be legal.
+        """
+        nested = _nested(mapping)
+        try:
+            return cls.model_validate(nested)
+        except ValidationError as error:
+            raise _explained(error.errors()[0]) from None
+
+    def dump(self) -> dict[str, Any]:
+        """The flat form, complete: every parameter that this trial uses is spelled out, defaults too."""
+        dumped = self.model_dump(mode="json", exclude_none=True)
+        flat: dict[str, Any] = {}
+        for field in type(self).model_fields:
+            if field not in _CHOICES:
+                flat[field] = dumped[field]
+            elif block := dumped.get(field):
+                flat[field] = block.pop("name")
+                flat[flat[field]] = block
+            else:
+                flat[field] = NONE
+        return flat
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        """Spell out the discriminator's learning rate where there is a discriminator."""
+        if not isinstance(data, dict) or data.get("adversary") is None:
+            return data
+        optimizer = data.get("optimizer", {})
+        if isinstance(optimizer, OptimizerConfig):
+            optimizer = optimizer.model_dump(exclude_none=True)
+        if not isinstance(optimizer, dict) or optimizer.get("discriminator_lr") is not None:
+            return data
+        return {**data, "optimizer": {**optimizer, "discriminator_lr": DISCRIMINATOR_LR}}
+
+    @field_validator("losses")
+    @classmethod
+    def _known(cls, losses: dict[str, float]) -> dict[str, float]:
+        """Refuse unknown losses, and put the known into the order of their table: one trial, one text."""
+        for name in losses:
+            if name not in LOSSES:
+                hint = closest(f"losses.{name}", [f"losses.{known}" for known in LOSSES])
+                raise _fault(f"losses.{name}", f"unknown parameter 'losses.{name}'; {hint}")
+        return {name: losses[name] for name in LOSSES if name in losses}
+
+    @model_validator(mode="after")
+    def _check_losses(self) -> Self:
+        if not any(self.losses.values()):
+            raise _fault("losses", f"losses is {self.losses}; at least one weight must be greater than 0")
+        adversarial = {name: weight for name, weight in self.losses.items() if LOSSES[name].adversarial and weight}
+        if self.adversary and not adversarial:
+            raise _fault(
+                "losses.adversarial",
+                f"adversary is {self.adversary.name}, but losses.adversarial is 0 or not given; give it a weight",
+            )
+        if adversarial and not self.adversary:
+            name, weight = next(iter(adversarial.items()))
+            raise _fault(
+                f"losses.{name}",
+                f"losses.{name} is {weight}, but adversary is {NONE}; choose one of {', '.join(ADVERSARIES)}",
+            )
+        if self.optimizer.discriminator_lr is not None and not self.adversary:
+            raise _fault(
+                "optimizer.discriminator_lr",
+                f"optimizer.discriminator_lr is {self.optimizer.discriminator_lr}, but adversary is {NONE};"
+                f" choose one of {', '.join(ADVERSARIES)}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        size = self.patches.size
+        for network in (self.generator, *((self.adversary,) if self.adversary else ())):
+            try:
+                network.check_size(size)
+            except ValueError as error:
+                raise _fault("patches.size", f"patches.size is {size}; {error}") from None
+        try:
+            self.stitching.check_size(size)
+        except ValueError as error:
+            raise _fault("stitching", f"stitching: {error}") from None
+        return self
+
+
+@cache
+def parameters() -> dict[str, Parameter]:
+    """Every parameter of a trial by its dotted path in the flat form ("unet.filters", "losses.l1", "epochs")."""
+    return flat_parameters(TrialConfig)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a trial's flat form."""
+    return flat_schema(TrialConfig)
+
+
+def load_config(path: Path) -> TrialConfig:
+    """The config in a YAML file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidConfigError: as `TrialConfig.parse`, with the file's name.
+    """
+    try:
+        return TrialConfig.parse(read_yaml(path))
+    except InvalidConfigError as error:
+        raise InvalidConfigError(error.path, f"{path}: {error}") from None
+
+
+def _nested(mapping: Any) -> dict[str, Any]:
+    """The flat form as the models nest it, checked for all that can be wrong with a single value."""
+    if not isinstance(mapping, Mapping):
+        raise InvalidConfigError("", f"a trial's config must be a mapping of parameters, not {type(mapping).__name__}")
+    nested = dict(mapping)
+    for field, members in _CHOICES.items():
+        if field not in nested and TrialConfig.model_fields[field].is_required():
+            raise InvalidConfigError(field, f"{field} is not given; it must be {parameters()[field].legal}")
+        if reason := parameters()[field].why_illegal(chosen := nested.get(field, NONE)):
+            raise InvalidConfigError(field, f"{field} is {word(chosen)}; {reason}")
+        for name in members:
+            if name in nested and name != chosen:
+                raise InvalidConfigError(name, f"{name} is given, but {field} is {chosen}; remove it, or choose {name}")
+    check_values(nested, parameters())
+    nested = {name: value for name, value in nested.items() if value is not None}  # blocks left empty
+    for field in _CHOICES:
+        chosen = nested.pop(field, NONE)
+        nested[field] = None if chosen == NONE else {**nested.pop(chosen, {}), "name": chosen}
+    return nested
+
+
+def _fault(path: str, sentence: str) -> PydanticCustomError:
+    """A fault between parameters, with its whole sentence."""
+    return PydanticCustomError("mrisynth", "{sentence}", {"path": path, "sentence": sentence})
+
+
+def _explained(error: ErrorDetails) -> InvalidConfigError:
+    """What pydantic still refuses after the values have passed one by one, as one sentence about the flat form."""
+    if error["type"] == "mrisynth":
+        return InvalidConfigError(error["ctx"]["path"], error["msg"])
+    location = error["loc"][1:] if error["loc"][0] in _CHOICES else error["loc"]
+    path = ".".join(part for part in location if isinstance(part, str))
+    reason = error.get("ctx", {}).get("error", error["msg"])
+    if path not in parameters():
+        return InvalidConfigError(path, f"{path}: {reason}")
+    return InvalidConfigError(path, f"{path} is {word(error['input'])}; {reason}")
