@@ -1,0 +1,63 @@
+"""The best trial of a sweep and what it gains over doing nothing, as tiles."""
+
+from typing import Any
+
+import streamlit as st
+from components import words
+
+from mrisynth.results.index import Index
+from mrisynth.results.leaderboard import BASELINES, first_objective
+
+_BASELINE_HELP = {
+    "identity": "the low-field scan as it is, only registered",
+    "matched": "the low-field scan with its histogram matched to high-field scans: what contrast alone brings",
+}
+
+
+def state_line(state: str) -> None:
+    """A sweep's state, and what it means."""
+    colour, meaning = words.STATES[state]
+    st.markdown(f":{colour}-badge[{state}] {meaning}")
+
+
+def best_tiles(index: Index, best: dict[str, Any] | None) -> None:
+    """The best completed trial's first objective, and its gains over both baselines."""
+    if best is None:
+        st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
+        return
+    metric = first_objective(index)
+    columns = st.columns(3)
+    label = f"Best {words.metric_label(index, metric)}: trial {best['trial']}"
+    columns[0].metric(label, words.number(best["values"].get(metric)), help=words.metric_help(index, metric))
+    for column, baseline in zip(columns[1:], BASELINES, strict=True):
+        gain_tile(column, index, metric, baseline, best["gains"].get(baseline))
+
+
+def gain_tile(column: Any, index: Index, metric: str, baseline: str, gain: dict[str, float] | None) -> None:
+    """By how much a trial beats a baseline: the mean over the subjects, and the subject that gains least."""
+    label = f"Gain over {baseline}" + (f" ({words.unit(index, metric)})" if words.unit(index, metric) else "")
+    about = f"{_BASELINE_HELP[baseline]}; positive is better; mean over the validation subjects, and the least of them"
+    if gain is None:
+        column.metric(label, "–", help=about)  # noqa: RUF001
+        return
+    least = f"{words.number(gain['minimum'], sign=True)} for the subject that gains least"
+    colour = "green" if gain["minimum"] > 0 else "red"
+    column.metric(
+        label, words.number(gain["mean"], sign=True), least, delta_arrow="off", delta_color=colour, help=about
+    )
+
+
+def budget_bar(status: dict[str, Any]) -> None:
+    """How much of the budget is spent."""
+    trials, hours = status["budget"]["trials"], status["budget"]["hours"]
+    parts = [
+        f"{trials['spent']} of {trials['limit']} trials" if trials["limit"] else f"{trials['spent']} trials",
+        f"{hours['spent']:.2f} of {hours['limit']:g} worker-hours"
+        if hours["limit"]
+        else f"{hours['spent']:.2f} worker-hours",
+    ]
+    shares = [part["spent"] / part["limit"] for part in (trials, hours) if part["limit"]]
+    if shares:
+        st.progress(min(1.0, max(shares)), text="Budget: " + ", ".join(parts))
+    else:
+        st.caption("No limit was set; spent so far: " + ", ".join(parts))

@@ -1,0 +1,103 @@
+"""What the pages show: read through `mrisynth.results` only, and kept until it changes on disk."""
+
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import streamlit as st
+
+from mrisynth.errors import MrisynthError, UsageError
+from mrisynth.results.index import Index, open_index, read_index
+from mrisynth.results.slices import Floats, ShownSlices, read_shown, read_slices
+from mrisynth.results.store import SweepDirectory, list_sweeps
+
+VARIABLE = "MRISYNTH_RESULTS"
+
+
+def results_folder() -> Path:
+    """The folder named on the command line, else in the environment.
+
+    Raises:
+        UsageError: neither names one.
+    """
+    named = sys.argv[1] if len(sys.argv) > 1 else os.environ.get(VARIABLE)
+    if not named:
+        raise UsageError(f"no results folder was named: run `mrisynth dashboard RESULTS`, or set {VARIABLE}")
+    return Path(named).absolute()
+
+
+def sweeps(folder: Path) -> dict[str, SweepDirectory]:
+    """The sweeps by name, the one with the latest sign of life first."""
+    return {sweep.name: sweep for sweep in sorted(list_sweeps(folder), key=_latest, reverse=True)}
+
+
+def load_index(sweep: SweepDirectory) -> Index:
+    """The sweep's index as it stands now."""
+    stamp = _stamp(sweep.index / "manifest.json")
+    try:
+        return _kept_index(str(sweep.root), stamp)
+    except MrisynthError:
+        return open_index(sweep)
+
+
+def trials_frame(index: Index) -> pd.DataFrame:
+    """One row a trial, with the index's columns."""
+    return index.trials.to_pandas()
+
+
+def history_frame(index: Index, trials: list[int]) -> pd.DataFrame:
+    """The numbers of some trials by epoch: columns trial, epoch, part (train, validation, scores), name, value."""
+    history = index.history.filter(pc.is_in(index.history["trial"], pa.array(trials, pa.int64()))).to_pandas()
+    parts = history["key"].astype(str).str.split(".", n=1, expand=True)
+    history["part"], history["name"] = (parts[0], parts[1]) if len(history) else ("", "")
+    return history.drop(columns="key")
+
+
+def shown_subjects(sweep: SweepDirectory) -> list[str]:
+    """The subjects of whom slices are kept, by name."""
+    if not sweep.slices.is_dir():
+        return []
+    return sorted(folder.name for folder in sweep.slices.iterdir() if (folder / "slices.json").is_file())
+
+
+def load_shown(sweep: SweepDirectory, subject: str) -> ShownSlices:
+    """The slices that every trial is shown on; `subject` is one of `shown_subjects`."""
+    folder = sweep.slices / subject
+    return _kept_shown(str(folder), _stamp(folder / "slices.json"))
+
+
+def load_generated(sweep: SweepDirectory, trial: int, subject: str) -> Floats:
+    """What a trial made of a subject's slices: (n, height, width); `subject` is one of `shown_subjects`."""
+    folder = sweep.trial(trial).images
+    return _kept_slices(str(folder), subject, _stamp(folder / f"{subject}.npz"))
+
+
+def _latest(sweep: SweepDirectory) -> tuple[int, str]:
+    return max(_stamp(sweep.heartbeat)[0], _stamp(sweep.sweep_yaml)[0]), sweep.name
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """A value that changes when the file does; zeros where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _kept_index(root: str, stamp: tuple[int, int]) -> Index:
+    return read_index(SweepDirectory(Path(root)))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _kept_shown(folder: str, stamp: tuple[int, int]) -> ShownSlices:
+    return read_shown(Path(folder))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _kept_slices(folder: str, subject: str, stamp: tuple[int, int]) -> Floats:
+    return read_slices(Path(folder), subject)

@@ -1,0 +1,27 @@
+"""The dashboard: `streamlit run dashboard/main.py -- RESULTS`, or with RESULTS in MRISYNTH_RESULTS."""
+
+import streamlit as st
+from components import reading, selection
+from components.words import plain
+
+from mrisynth.errors import MrisynthError
+
+PAGES = [
+    st.Page("views/sweeps.py", title="Sweeps", icon=":material/list:", default=True),
+    st.Page("views/overview.py", title="Overview", icon=":material/monitoring:", url_path="overview"),
+    st.Page("views/trials.py", title="Trials", icon=":material/table_rows:", url_path="trials"),
+    st.Page("views/trial.py", title="Trial", icon=":material/imagesmode:", url_path="trial"),
+]
+
+st.set_page_config(page_title="mrisynth", page_icon=":material/neurology:", layout="wide")
+page = st.navigation(PAGES)
+try:
+    folder = reading.results_folder()
+    with st.sidebar:
+        selection.choose(reading.sweeps(folder))
+        st.caption("Results folder")
+        st.code(str(folder), language=None, wrap_lines=True)
+    page.run()
+except MrisynthError as error:
+    sentence = str(error)
+    st.error(plain(f"{sentence[:1].upper()}{sentence[1:]}."), icon=":material/error:")

@@ -1,0 +1,153 @@
+"""Which trial is best, by how much it beats doing nothing, and how far the sweep has come.
+
+The command line and the dashboard show the same values because both take them from here.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mrisynth.errors import NotFoundError
+from mrisynth.results.index import Index, open_index
+from mrisynth.results.records import OUTCOMES
+from mrisynth.results.store import SweepDirectory, sweep_state
+
+SCHEMA_VERSION = 1
+BASELINES = ("identity", "matched")
+_COUNTED = ("completed", "pruned", "rejected")
+
+
+def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
+    """How far a sweep has come: the shape of `mrisynth status --json`.
+
+    Returns:
+        Counts by outcome; budget as {"trials": {"spent", "limit"}, "hours": {"spent", "limit"}}, in worker hours, a
+        limit None where there is none; best as a row of `top`, or None while no trial has completed.
+    """
+    index = open_index(sweep) if index is None else index
+    outcomes = index.trials["outcome"].to_pylist()
+    best = [row for row in top(index, k=1) if row["outcome"] == "completed"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "sweep": sweep.name,
+        "state": sweep_state(sweep),
+        "trials": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
+        "budget": _budget(index, outcomes),
+        "best": best[0] if best else None,
+    }
+
+
+def leaderboard(index: Index, *, by: str | None = None, k: int | None = None, pareto: bool = False) -> dict[str, Any]:
+    """The best trials beside the baselines: the shape of `mrisynth top --json`."""
+    metric = by or first_objective(index)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "sweep": index.manifest["sweep"],
+        "by": metric,
+        "direction": index.direction(metric),
+        "trials": top(index, by=metric, k=k, pareto=pareto),
+        "baselines": {name: dict(index.manifest["baselines"].get(name, {}).get("values", {})) for name in BASELINES},
+    }
+
+
+def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bool = False) -> list[dict[str, Any]]:
+    """The trials, best first: completed ones by score, then pruned ones by their last rung's score, then the rest.
+
+    Args:
+        index: the sweep's index.
+        by: the metric that decides (default: the first objective).
+        k: how many (default: all).
+        pareto: only the completed trials that no other beats in every objective.
+
+    Returns:
+        {"trial", "name", "outcome", "rung", "epochs", "values", "gains", "config"}; gains as in `gains`.
+
+    Raises:
+        NotFoundError: no trial has that metric, and the sweep does not know it.
+    """
+    metric = by or first_objective(index)
+    known = {*index.metrics, *index.objectives, *index.manifest["metrics"]}
+    if metric not in known:
+        raise NotFoundError(f"unknown metric {metric!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
+    rows = index.trials.to_pylist()
+    ranked = sorted(rows, key=lambda row: _rank(row, metric, index.direction(metric)))
+    chosen = pareto_front(index) if pareto else None
+    kept = [row for row in ranked if chosen is None or row["trial"] in chosen][:k]
+    gained = gains(index, metric, [row["trial"] for row in kept])
+    return [_row(row, index.metrics, gained.get(row["trial"], {})) for row in kept]
+
+
+def first_objective(index: Index) -> str:
+    """The objective that ranks and prunes."""
+    return next(iter(index.objectives), "psnr")
+
+
+def gains(index: Index, metric: str, trials: Iterable[int]) -> dict[int, dict[str, dict[str, float]]]:
+    """By how much each trial beats each baseline, subject by subject; positive is better whatever the direction.
+
+    Returns:
+        trial to baseline ("identity", "matched") to {"mean", "minimum"} over the subjects that both have.
+    """
+    sign = 1 if index.direction(metric) == "maximize" else -1
+    wanted = set(trials)
+    scores: dict[int, dict[str, float]] = {}
+    for row in index.subjects.to_pylist():
+        if row["metric"] == metric and row["trial"] in wanted:
+            scores.setdefault(row["trial"], {})[row["subject"]] = row["value"]
+    baselines = {name: _baseline(index, name, metric) for name in BASELINES}
+    return {trial: _gains(subjects, baselines, sign) for trial, subjects in scores.items()}
+
+
+def pareto_front(index: Index) -> set[int]:
+    """The completed trials that no other completed trial beats or equals in every objective and beats in one."""
+    names = [f"value.{name}" for name in index.objectives]
+    if not names or not set(names) <= set(index.trials.column_names):
+        return set()
+    rows = [row for row in index.trials.to_pylist() if row["outcome"] == "completed"]
+    rows = [row for row in rows if all(row[name] is not None for name in names)]
+    signs = [1 if index.direction(name) == "maximize" else -1 for name in index.objectives]
+    points = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names)) * signs
+    beaten = [bool(((points >= point).all(1) & (points > point).any(1)).any()) for point in points]
+    return {row["trial"] for row, lost in zip(rows, beaten, strict=True) if not lost}
+
+
+def _rank(row: Mapping[str, Any], metric: str, direction: str) -> tuple[int, float, int]:
+    value = row.get(f"value.{metric}")
+    if value is None:
+        return 3, 0.0, row["trial"]
+    group = {"completed": 0, "pruned": 1}.get(row["outcome"], 2)
+    return group, -value if direction == "maximize" else value, row["trial"]
+
+
+def _row(row: Mapping[str, Any], metrics: list[str], gained: dict[str, dict[str, float]]) -> dict[str, Any]:
+    values = {name: row[f"value.{name}"] for name in metrics if row[f"value.{name}"] is not None}
+    plain = {key: row[key] for key in ("trial", "name", "outcome", "rung", "epochs")}
+    return {**plain, "values": values, "gains": gained, "config": json.loads(row["config"] or "{}")}
+
+
+def _baseline(index: Index, name: str, metric: str) -> dict[str, float]:
+    """Subject to score."""
+    subjects = index.manifest["baselines"].get(name, {}).get("subjects", {})
+    return {subject: scores[metric] for subject, scores in subjects.items() if scores.get(metric) is not None}
+
+
+def _gains(
+    scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], sign: int
+) -> dict[str, dict[str, float]]:
+    found = {}
+    for name, baseline in baselines.items():
+        differences = [sign * (scores[subject] - baseline[subject]) for subject in scores if subject in baseline]
+        if differences:
+            found[name] = {"mean": sum(differences) / len(differences), "minimum": min(differences)}
+    return found
+
+
+def _budget(index: Index, outcomes: list[str]) -> dict[str, dict[str, float | None]]:
+    limits = index.manifest["budget"]
+    seconds = sum(value for value in index.trials["seconds"].to_pylist() if value is not None)
+    return {
+        "trials": {"spent": sum(map(outcomes.count, _COUNTED)), "limit": limits.get("trials")},
+        "hours": {"spent": seconds / 3600, "limit": limits.get("hours")},
+    }

@@ -1,0 +1,180 @@
+"""One path through the dashboard as a person goes it, in headless Chromium."""
+
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from results_fixtures import add_summary, copy_sweep, finish, make_sweep
+
+from mrisynth.results.pictures import panel, shared_window
+from mrisynth.results.store import read_slices, write_heartbeat
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-sync",
+]
+# Where Streamlit's table draws its first data row: the box to select it stands at its left.
+HEADING, ROW = 35, 35
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's Chromium")]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    sweep = finish(make_sweep(tmp_path_factory.mktemp("results")), "done")
+    copy_sweep(sweep, sweep.root.parent, "second")
+    return sweep
+
+
+@pytest.fixture(scope="module")
+def address(sweep, tmp_path_factory):
+    """A dashboard over the results, on a free port of the loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "MRISYNTH_RESULTS": str(sweep.root.parent), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "streamlit", "run", ROOT / "dashboard" / "main.py", "--server.port", str(port)]
+    log = (tmp_path_factory.mktemp("log") / "streamlit.log").open("w")
+    with subprocess.Popen(command, env=environment, cwd=sweep.root.parent, stdout=log, stderr=log) as server:
+        try:
+            wait_until_healthy(f"http://127.0.0.1:{port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def page():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1500, "height": 1100})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def wait_until_healthy(address):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5) as answer:
+                assert answer.status == 200
+                return
+        except OSError:
+            assert time.monotonic() < deadline, "the dashboard did not start"
+            time.sleep(0.2)
+
+
+def select_row(page, number, before=lambda page: None):
+    table = page.get_by_test_id("stDataFrame").first
+    table.wait_for()
+    page.wait_for_function("() => document.querySelector('[data-testid=stDataFrame] canvas')?.width > 0")
+    before(page)
+    table.click(position={"x": 16, "y": HEADING + ROW * number + ROW / 2})
+
+
+def sort_by_trial(page):
+    """Click the heading of the third column (after the box and the rank) once: ascending."""
+    table = page.get_by_test_id("stDataFrame").first
+    table.click(position={"x": 130, "y": HEADING / 2})
+
+
+def shown_picture(page, address):
+    """The picture on the page, decoded from what the server sends for it."""
+    source = page.get_by_test_id("stImage").locator("img").get_attribute("src")
+    with urllib.request.urlopen(source if source.startswith("http") else address + source) as answer:
+        return np.asarray(Image.open(io.BytesIO(answer.read())))
+
+
+def expected_picture(sweep, trial, subject, position, index):
+    low, high = (read_slices(sweep.slices / subject, name) for name in ("low", "high"))
+    generated = read_slices(sweep.trial(trial).images, subject)
+    title = f"trial {trial}, {subject}, slice {index}"
+    return np.asarray(
+        panel(low[position], generated[position], high[position], window=shared_window(low, high), title=title)
+    )
+
+
+def test_from_the_sweeps_over_the_filtered_trials_to_a_picture_and_back(address, page, sweep):
+    page.goto(address)
+    page.get_by_role("heading", name="first").wait_for()
+    card = page.get_by_test_id("stVerticalBlock").filter(has=page.get_by_role("heading", name="first", exact=True)).last
+    card.get_by_role("link", name="Trials").click()
+    page.get_by_role("heading", name="Trials of first").wait_for()
+    page.get_by_text("7 of 7 trials").wait_for()
+    assert "sweep=first" in page.url
+
+    page.get_by_role("combobox", name="Generator").click()
+    page.get_by_role("option", name="unet").click()
+    page.get_by_text("3 of 7 trials").wait_for()
+    page.wait_for_url(re.compile("generator=unet"))
+    page.reload()
+    page.get_by_text("3 of 7 trials").wait_for()
+    assert "generator=unet" in page.url
+    assert "sweep=first" in page.url
+
+    select_row(page, 0)
+    page.get_by_text("Trial 1 completed 4 of 4 epochs.").wait_for()
+    page.wait_for_url(re.compile(r"/trial\?.*trial=1"))
+    page.get_by_test_id("stImage").locator("img").wait_for()
+    np.testing.assert_array_equal(shown_picture(page, address), expected_picture(sweep, 1, "rat-1", 0, 10))
+
+    page.get_by_role("link", name="Back to the trials").click()
+    page.get_by_text("3 of 7 trials").wait_for()
+
+
+def test_the_row_that_is_opened_is_the_one_that_is_seen_after_sorting(address, page):
+    page.goto(f"{address}/trials?sweep=first")
+    page.get_by_text("7 of 7 trials").wait_for()
+    select_row(page, 0, sort_by_trial)
+    page.get_by_text("Trial 0 completed 4 of 4 epochs.").wait_for()
+
+
+def test_a_running_sweep_is_drawn_again_until_it_ends(address, page, sweep):
+    running = finish(copy_sweep(sweep, sweep.root.parent, "running"), "running")
+    page.goto(f"{address}/overview?sweep=running")
+    page.get_by_text("running now").wait_for()
+    add_summary(running.trial(5), (40.0, 41.0), epochs=4)
+    running.trial(5).outcome.write_text('{"outcome": "completed", "time": "2026-11-22T13:00:00+00:00"}')
+    finish(running, "running")
+    page.get_by_text("40.50").wait_for()
+    write_heartbeat(running, state="done")
+    page.get_by_text("its budget is spent").wait_for()
+
+
+def test_a_link_to_a_slice_shows_that_slice(address, page, sweep):
+    page.goto(f"{address}/trial?sweep=first&trial=0&subject=rat-2&slice=30")
+    page.get_by_text("Trial 0 completed 4 of 4 epochs.").wait_for()
+    page.get_by_test_id("stImage").locator("img").wait_for()
+    np.testing.assert_array_equal(shown_picture(page, address), expected_picture(sweep, 0, "rat-2", 2, 30))
+
+
+def test_the_chosen_sweep_stays_from_page_to_page(address, page):
+    page.goto(f"{address}/overview?sweep=second")
+    page.get_by_role("heading", name="Overview of second").wait_for()
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Trials").click()
+    page.get_by_role("heading", name="Trials of second").wait_for()
+    page.wait_for_url(re.compile("sweep=second"))
+
+
+def test_what_users_wrote_never_becomes_markup(address, page):
+    page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    page.goto(f"{address}/trial?sweep=first&trial=1")
+    page.get_by_text("<b>unet-7</b> *star*", exact=True).wait_for()
+    page.goto(address)
+    page.get_by_text("<script>alert(1)</script>").first.wait_for()
