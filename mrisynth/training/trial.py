@@ -1,0 +1,358 @@
+"""One trial, from a prepared store to scores on disk: trained, checkpointed, scored at its rungs and at its end.
+
+A generator function that yields one record an epoch, so that Ray Tune, `mrisynth train` and a test drive it alike, may
+stop after any record, and continue later from the folder that it left.
+"""
+
+import contextlib
+import gc
+import json
+import math
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from mrisynth import __version__
+from mrisynth.data import shards
+from mrisynth.data import slices as slices_of
+from mrisynth.data.shards import Shards
+from mrisynth.data.slices import SubjectSlices
+from mrisynth.data.store import PreparedCohort, open_cohort
+from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
+from mrisynth.files import read_json, write_bytes, write_json
+from mrisynth.models import count_parameters
+from mrisynth.results.pictures import write_pictures
+from mrisynth.results.store import ShownSlices, TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
+from mrisynth.training import checkpoint
+from mrisynth.training.config import TrialConfig
+from mrisynth.training.evaluation import Evaluation, evaluate
+from mrisynth.training.loop import EpochLosses, TrainingState, prepare_torch, start, to_device, train
+
+SHOWN_AXIS = 0
+"""The axis across which the slices are cut on which trials are scored."""
+
+Record = dict[str, Any]
+Reason = Literal["diverged", "collapsed", "out of memory", "infeasible"]
+
+# A generator whose output varies from patch to patch by less than this share of what high-field patches do says
+# nothing of its input. Two epochs in a row, since a first epoch may pass through such a state.
+_COLLAPSED = 1e-3
+# What torch and CUDA's libraries say, in plain RuntimeErrors, when memory ran out.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+
+class TrialRejected(MrisynthError):  # noqa: N818 - named as the outcome is, like Optuna's TrialPruned
+    """The trial's configuration, not the machine, is why it gives no result; trying it again gives the same."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)  # both, or it could not be pickled on its way between processes
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        """The sentence alone."""
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What stays the same while a trial runs."""
+
+    config: TrialConfig
+    cohort: PreparedCohort
+    directory: TrialDirectory
+    rungs: frozenset[int]
+    device: torch.device
+    attempt: str
+
+
+def run(
+    config: TrialConfig,
+    *,
+    store: Path,
+    directory: Path,
+    rungs: Sequence[int] = (),
+    device: str = "cpu",
+    attempt: str = "local",
+) -> Iterator[Record]:
+    """Train and score one trial, from the start or from the checkpoint in its folder.
+
+    Whatever is interrupted, the folder stays whole: the checkpoint is replaced first, then the history, the images, and
+    the summary last. A trial that had already finished gives its last record again and nothing else.
+
+    Args:
+        config: the trial.
+        store: a prepared store; shards and slices are made there unless they exist.
+        directory: the trial's folder, written by nobody else.
+        rungs: epochs after which to score; the end is always scored.
+        device: "cpu", "cuda" or "cuda:1".
+        attempt: a name for this attempt, kept in the records.
+
+    Yields:
+        A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, `train` and `validation`
+        losses, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`, `host`, `attempt`. All but the last
+        four are the same whenever and in however many pieces the trial runs, as long as `exact` is true.
+
+    Raises:
+        TrialRejected: it diverged, collapsed, needs more memory than there is, or cannot be built.
+        InvalidInputError: the folder holds another trial, or a damaged checkpoint.
+    """
+    trial = TrialDirectory(directory)
+    rejection = None
+    try:
+        _write_config(trial.config, config)
+        setting = _Trial(config, open_cohort(store), trial, frozenset(rungs), torch.device(device), attempt)
+        yield from _run(setting)
+    except (MemoryError, RuntimeError, TrialRejected) as error:
+        rejection = _rejection(error)
+        if rejection is None:
+            raise
+        _log(trial, f"rejected: {rejection}")
+    finally:
+        _free_memory(device)
+    if rejection is not None:
+        # Out here, where the traceback that held the trial's tensors is gone: the worker lives on with its memory free.
+        raise rejection
+
+
+def _run(trial: _Trial) -> Iterator[Record]:
+    config = trial.config
+    slices = slices_of.ensure(trial.cohort, axis=SHOWN_AXIS)
+    patches = shards.ensure(trial.cohort, config.patches)
+    prepare_torch(config, trial.device)
+    state = _start(trial)
+    _catch_up(trial, state, slices, patches)
+    if state.epoch == config.epochs:
+        yield state.history[-1]
+        return
+    training = to_device(patches.train.low, patches.train.high, trial.device)
+    validation = to_device(patches.validation.low, patches.validation.high, trial.device)
+    began = time.perf_counter()
+    for losses in train(state, config, training=training, validation=validation):
+        record = _record(trial, state, losses)
+        _refuse_lost_cause(config, [*state.history, record])
+        evaluation = None
+        if record["final"] or state.epoch in trial.rungs:
+            evaluation = _evaluate(trial, state, slices, patches)
+            record["scores"] = evaluation.values
+            _refuse_not_finite(record["epoch"], "score", evaluation.values)
+        record["seconds"] = round(time.perf_counter() - began, 3)
+        state.history.append(record)
+        checkpoint.save(_checkpoint(trial), state, config=config, data_key=trial.cohort.data_key)
+        _append(trial.directory.history, record)
+        if evaluation is not None:
+            _publish(trial, state, slices, evaluation)
+        yield record
+        began = time.perf_counter()
+
+
+def _start(trial: _Trial) -> TrainingState:
+    """The state to go on from, fresh or from the checkpoint."""
+    try:
+        state = start(trial.config, trial.device)
+    except ValueError as error:
+        size = trial.config.patches.size
+        raise TrialRejected("infeasible", f"the networks cannot be built for patches of {size}: {error}") from None
+    here = f"on {_device_name(trial.device)} of {socket.gethostname()} (pid {os.getpid()}, attempt {trial.attempt})"
+    with contextlib.suppress(NotFoundError):
+        checkpoint.load(_checkpoint(trial), state, config=trial.config, data_key=trial.cohort.data_key)
+        exactly = "" if state.exact else ", not bit by bit: another device or version of torch, or not deterministic"
+        _log(trial.directory, f"continues after epoch {state.epoch} of {trial.config.epochs} {here}{exactly}")
+        return state
+    generator, adversary = _parameters(state)
+    _log(trial.directory, f"starts {here}: {generator:,} parameters, and {adversary:,} of the adversary")
+    return state
+
+
+def _catch_up(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], patches: Shards) -> None:
+    """Finish what an interrupted attempt left undone after its last checkpoint: history, images and summary."""
+    lines = b"".join(map(_line, state.history))
+    path = trial.directory.history
+    if not path.exists() or path.read_bytes() != lines:
+        write_bytes(path, lines)
+    if state.history and state.history[-1]["scores"] is not None and _published(trial) != state.epoch:
+        _publish(trial, state, slices, _evaluate(trial, state, slices, patches))
+
+
+def _published(trial: _Trial) -> int | None:
+    """The epoch of the summary on disk."""
+    try:
+        epochs: int = read_json(trial.directory.summary)["epochs"]
+    except (NotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return epochs
+
+
+def _record(trial: _Trial, state: TrainingState, losses: EpochLosses) -> Record:
+    return {
+        "epoch": state.epoch,
+        "epochs": trial.config.epochs,
+        "final": state.epoch == trial.config.epochs,
+        "train": losses.train,
+        "validation": losses.validation,
+        "scores": None,
+        "exact": state.exact,
+        "seconds": 0.0,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "attempt": trial.attempt,
+    }
+
+
+def _evaluate(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], patches: Shards) -> Evaluation:
+    return evaluate(
+        chosen_generator(state),
+        slices,
+        config=trial.config,
+        high_standard=patches.high,
+        device=trial.device,
+    )
+
+
+def chosen_generator(state: TrainingState) -> nn.Module:
+    """The generator that is scored and exported: the last, or where the best is kept, a copy with its weights."""
+    if not state.best:
+        return state.generator
+    best = deepcopy(state.generator)
+    best.load_state_dict(state.best)
+    return best
+
+
+def _publish(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], evaluation: Evaluation) -> None:
+    """Write the images, and the summary when they are there."""
+    images: list[str] = []
+    for subject in slices:
+        generated = evaluation.generated[subject.subject]
+        write_slices(trial.directory.images, subject.subject, generated)
+        images += write_pictures(trial.directory.images, generated, _shown(subject), title=trial.directory.root.name)
+    generator, adversary = _parameters(state)
+    seconds = round(sum(record["seconds"] for record in state.history), 3)
+    summary = {
+        "schema_version": 1,
+        "final": state.epoch == trial.config.epochs,
+        "epochs": state.epoch,
+        "epochs_planned": trial.config.epochs,
+        "values": evaluation.values,
+        "subjects": evaluation.subjects,
+        "generator_parameters": generator,
+        "adversary_parameters": adversary,
+        "seconds": seconds,
+        "family": trial.config.family,
+        "device": _device_name(trial.device),
+        "exact": state.exact,
+        "versions": _versions(),
+        "images": images,
+    }
+    write_json(trial.directory.summary, summary)
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.values.items())
+    _log(trial.directory, f"epoch {state.epoch} of {trial.config.epochs} after {seconds:.1f} s: {scores}")
+
+
+def _refuse_lost_cause(config: TrialConfig, history: Sequence[Record]) -> None:
+    """Reject a trial whose losses are no numbers any more, or whose generator has collapsed."""
+    epoch = history[-1]["epoch"]
+    _refuse_not_finite(epoch, "training loss", history[-1]["train"])
+    _refuse_not_finite(epoch, "validation loss", history[-1]["validation"])
+    latest = [record["validation"]["deviation"] for record in history[-2:]]
+    if len(latest) >= min(2, config.epochs) and max(latest) < _COLLAPSED:
+        share = f"{latest[-1]:.1e} of what the high-field patches do"
+        raise TrialRejected(
+            "collapsed", f"epoch {epoch}: whatever the input, the output is the same (it varies by {share})"
+        )
+
+
+def _refuse_not_finite(epoch: int, what: str, values: dict[str, float]) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrialRejected("diverged", f"epoch {epoch}: the {what} {name!r} is {value}")
+
+
+def _rejection(error: Exception) -> TrialRejected | None:
+    """The error as a rejection of the trial; None if it is something else."""
+    if isinstance(error, TrialRejected):
+        return TrialRejected(error.reason, error.message)
+    text = str(error)
+    lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in text for word in _OUT_OF_MEMORY)
+    if not lacking:
+        return None
+    first_line, *_ = text.splitlines() or [type(error).__name__]
+    return TrialRejected("out of memory", f"the trial needs more memory than there is: {first_line}")
+
+
+def _free_memory(device: str) -> None:
+    """Give a GPU's memory back; a CPU's is left to Python, since collecting costs up to a third of a second."""
+    if torch.device(device).type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _write_config(path: Path, config: TrialConfig) -> None:
+    """Write what the trial is, once.
+
+    Raises:
+        InvalidInputError: the folder is another trial's.
+    """
+    if not path.exists():
+        write_yaml(path, config.dump())
+    elif TrialConfig.parse(read_yaml(path)) != config:
+        raise InvalidInputError(f"{path} holds another configuration; take another folder for this trial")
+
+
+def _append(path: Path, record: Record) -> None:
+    """One line in one write; what a crash may tear off is in the checkpoint."""
+    with path.open("ab") as stream:
+        stream.write(_line(record))
+
+
+def _line(record: Record) -> bytes:
+    return (json.dumps(record, allow_nan=False) + "\n").encode()
+
+
+def _log(directory: TrialDirectory, line: str) -> None:
+    with directory.log.open("a") as stream:
+        stream.write(f"{timestamp()}  {line}\n")
+
+
+def _checkpoint(trial: _Trial) -> Path:
+    return trial.directory.checkpoint / checkpoint.FILE_NAME
+
+
+def _parameters(state: TrainingState) -> tuple[int, int]:
+    """Parameters of the generator and of the adversary."""
+    return count_parameters(state.generator), count_parameters(state.discriminator) if state.discriminator else 0
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "mrisynth": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _shown(subject: SubjectSlices) -> ShownSlices:
+    return ShownSlices(
+        subject=subject.subject,
+        low=subject.low,
+        high=subject.high,
+        matched=subject.matched,
+        mask=subject.mask,
+        indices=tuple(int(index) for index in subject.indices),
+        axis=SHOWN_AXIS,
+        spacing=subject.spacing[1:],
+    )
