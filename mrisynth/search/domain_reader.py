@@ -1,0 +1,138 @@
+"""From what stands behind a parameter in a space file to its domain, every mistake noted."""
+
+from dataclasses import replace
+from typing import Any
+
+from mrisynth.search.domains import Choice, Constant, Domain, Range, same, show
+from mrisynth.search.space_file import Mistakes, Place, did_you_mean
+from mrisynth.training.parameters import Parameter
+
+_KINDS = ("float", "int", "choice")
+_RANGE_KEYS = ("float", "int", "log", "step", "when")
+_CHOICE_KEYS = ("choice", "when")
+
+
+class _RefusedError(Exception):
+    """The values make no sense; why is noted."""
+
+
+class DomainReader:
+    """Reads what one parameter of a space may be.
+
+    Args:
+        path: the parameter's dotted path.
+        parameter: what the config says of it.
+        place: where its values stand in the file.
+        mistakes: collects what is wrong.
+    """
+
+    def __init__(self, path: str, parameter: Parameter, *, place: Place, mistakes: Mistakes) -> None:
+        self.path = path
+        self.parameter = parameter
+        self.place = place
+        self.mistakes = mistakes
+
+    def fixed(self, value: Any) -> Domain | None:
+        """The domain of a fixed value, or None if it is not legal."""
+        return Constant(self.parameter.normal(value)) if self._legal(value, self.place) else None
+
+    def searched(self, spec: Any) -> Domain | None:
+        """The domain in a list, or in a mapping with `float`, `int` or `choice`; None if it makes no sense."""
+        try:
+            if isinstance(spec, list):
+                self._warn_of_two_numbers(spec)
+                return self._choice(spec, self.place)
+            return self._spelled_out(spec)
+        except _RefusedError:
+            return None
+
+    def _spelled_out(self, spec: Any) -> Domain:
+        if not isinstance(spec, dict):
+            raise self._refused(f"is {show(spec)}; a single value is not searched: write it under 'fixed'")
+        kinds = [key for key in _KINDS if key in spec]
+        known = _CHOICE_KEYS if kinds == ["choice"] else _RANGE_KEYS if kinds else (*_KINDS, "log", "step", "when")
+        for key in spec:
+            if key not in known and key not in kinds:
+                self._note(f"has an unknown key '{key}'{did_you_mean(key, known)}", key)
+        if len(kinds) != 1:
+            raise self._refused("needs one of float: [low, high], int: [low, high] and choice: [a, b, ...]")
+        return (
+            self._choice(spec["choice"], (*self.place, "choice"))
+            if kinds == ["choice"]
+            else self._range(spec, kinds[0])
+        )
+
+    def _choice(self, values: Any, place: Place) -> Domain:
+        if not isinstance(values, list) or not values:
+            raise self._refused("has no values to choose from; write a list like [a, b]")
+        legal: list[Any] = []
+        for position, value in enumerate(values):
+            at = (*place, position)
+            if not self._legal(value, at):
+                continue
+            if any(same(value, known) for known in legal):
+                self.mistakes.add(at, f"{self.path} has {show(value)} twice")
+            legal.append(self.parameter.normal(value))
+        if not legal:
+            raise _RefusedError
+        return Choice(tuple(legal))
+
+    def _range(self, spec: dict[str, Any], kind: str) -> Domain:
+        bounds, parameter = spec[kind], self.parameter
+        if parameter.choices is not None or parameter.type not in ("int", "float"):
+            raise self._refused(f"cannot be a range; it must be {parameter.legal}: write a list of choices", kind)
+        if kind != parameter.type:
+            raise self._refused(f"must be {parameter.legal}: write '{parameter.type}:', not '{kind}:'", kind)
+        if not isinstance(bounds, list) or len(bounds) != 2:
+            raise self._refused(f"is {kind}: {show(bounds)}; a range has two bounds: {kind}: [low, high]", kind)
+        illegal = [end for end, bound in enumerate(bounds) if not self._legal(bound, (*self.place, kind, end))]
+        if illegal:
+            raise _RefusedError
+        low, high = map(parameter.normal, bounds)
+        if low >= high:
+            raise self._refused(f"is a range from {low} to {high}; low must be less than high", kind)
+        log = spec.get("log", False)
+        if not isinstance(log, bool):
+            raise self._refused(f"has log: {show(log)}; it must be true or false", "log")
+        if log and low <= 0:
+            raise self._refused(f"is a log range that begins at {low}; low must be greater than 0", "log")
+        return self._stepped(Range(low, high, log), spec.get("step"))
+
+    def _stepped(self, plain: Range, step: Any) -> Domain:
+        """A range with its step, if it has one."""
+        if self.parameter.odd and (plain.log or not isinstance(step, int) or step % 2):
+            remedy = "write a list of choices" if plain.log else "write step: 2"
+            raise self._refused(f"is a range with even numbers in it, but it must be odd: {remedy}")
+        if step is None:
+            return plain
+        numeric = isinstance(step, int if plain.whole else (int, float)) and not isinstance(step, bool)
+        if plain.log or not numeric or step <= 0:
+            legal = "only a range without log has one" if plain.log else f"it must be a positive {self.parameter.type}"
+            raise self._refused(f"has step: {show(step)}; {legal}", "step")
+        stepped = replace(plain, step=self.parameter.normal(step))
+        if not stepped.contains(plain.high):
+            raise self._refused(f"has step: {step}, which does not lead from {plain.low} to {plain.high}", "step")
+        return stepped
+
+    def _legal(self, value: Any, place: Place) -> bool:
+        reason = self.parameter.why_illegal(value)
+        if reason:
+            self.mistakes.add(place, f"{self.path} is {show(value)}; {reason}")
+        return reason is None
+
+    def _warn_of_two_numbers(self, values: list[Any]) -> None:
+        if self.parameter.type == "float" and len(values) == 2 and not any(map(self.parameter.why_illegal, values)):
+            low, high = sorted(values)
+            log = ", log: true" if low > 0 and high >= 10 * low else ""
+            meant = f"did you mean the range {{float: [{low}, {high}]{log}}}?"
+            self.mistakes.warn(
+                self.place,
+                f"{self.path} is a choice between two numbers; {meant} If not, write {{choice: [{low}, {high}]}}",
+            )
+
+    def _note(self, sentence: str, *inside: str) -> None:
+        self.mistakes.add((*self.place, *inside), f"{self.path} {sentence}")
+
+    def _refused(self, sentence: str, *inside: str) -> _RefusedError:
+        self._note(sentence, *inside)
+        return _RefusedError()

@@ -1,0 +1,160 @@
+"""A space file as plain data that remembers its lines, and the list of mistakes found in it.
+
+YAML is read by ruamel.yaml: `1e-5` is a number, `none` and `no` are words, and a key that stands twice is refused.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
+
+from mrisynth.errors import InvalidInputError
+
+Place = tuple[str | int, ...]
+"""Where something stands in a document: the keys and positions that lead to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFile:
+    """A space file, read but not yet checked.
+
+    Args:
+        name: the file's name, as messages call it.
+        text: the file, exactly.
+        data: its content as plain values.
+        lines: the line (from 1) of every key and list entry.
+        overrides: what was set on top of the file, dotted key -> value; their places have no line.
+    """
+
+    name: str
+    text: str
+    data: dict[str, Any]
+    lines: Mapping[Place, int]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def line(self, place: Place) -> int:
+        """The line of `place` or of the nearest thing around it."""
+        return next((self.lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in self.lines), 1)
+
+    def where(self, place: Place) -> str:
+        """How a message says where `place` is: file and line, or the `--set` it came from."""
+        dotted = ".".join(map(str, place))
+        for key in self.overrides:
+            if any(dotted == name or dotted.startswith(f"{name}.") for name in (key, f"fixed.{key}")):
+                return f"--set {key}"
+        return f"space {self.name}, line {self.line(place)}"
+
+
+class Mistakes:
+    """Every mistake found in one space file, each a sentence with its place; and warnings likewise."""
+
+    def __init__(self, file: SpaceFile) -> None:
+        self._file = file
+        self._mistakes: list[tuple[int, str]] = []
+        self._warnings: list[tuple[int, str]] = []
+
+    def add(self, place: Place, sentence: str) -> None:
+        """Note a mistake at `place`."""
+        self._mistakes.append((self._file.line(place), f"{self._file.where(place)}: {sentence}"))
+
+    def warn(self, place: Place, sentence: str) -> None:
+        """Note something that is legal and probably not meant."""
+        self._warnings.append((self._file.line(place), f"{self._file.where(place)}: {sentence}"))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings in the order of the file."""
+        return _in_order(self._warnings)
+
+    def refuse(self) -> None:
+        """Raise InvalidInputError with every mistake, one a line, if there is any."""
+        if self._mistakes:
+            raise InvalidInputError("\n".join(_in_order(self._mistakes)))
+
+
+def read_space_file(text: str, name: str) -> SpaceFile:
+    """Read a space file's text into plain values with lines.
+
+    Args:
+        text: the YAML.
+        name: the file's name for messages, like "gan.yaml".
+
+    Raises:
+        InvalidInputError: it is not YAML, has a key twice, or is not a mapping.
+    """
+    lines: dict[Place, int] = {}
+    data = _plain(load_yaml(text, f"space {name}"), (), lines)
+    if data is None:
+        raise InvalidInputError(f"space {name} is empty; see `mrisynth space show smoke` for an example")
+    if not isinstance(data, dict):
+        raise InvalidInputError(f"space {name} is a {kind(data)}, not a mapping of keys like `search:` and `budget:`")
+    return SpaceFile(name, text, data, lines)
+
+
+def load_yaml(text: str, source: str) -> Any:
+    """A YAML document as ruamel.yaml's values, or InvalidInputError with the line of `source` that is wrong."""
+    try:
+        return YAML(typ="rt").load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InvalidInputError(f"{source}{line}: not valid YAML: {_without_value(problem)}") from None
+
+
+def plain_value(text: str, source: str) -> Any:
+    """One YAML value as plain Python values (what stands behind `--set key=`)."""
+    return _plain(load_yaml(text, source), (), {})
+
+
+def kind(value: Any) -> str:
+    """What people call a value's type."""
+    names = {dict: "mapping", list: "list", str: "word", bool: "true or false", int: "whole number", float: "number"}
+    return names.get(type(value), "null" if value is None else type(value).__name__)
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """The tail of a message about an unknown name: the nearest known one, or all of them if they are few."""
+    names = list(known)
+    near = difflib.get_close_matches(str(word), names, n=1)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known: {', '.join(names)}" if 0 < len(names) <= 12 else ""
+
+
+def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
+    """Ruamel's values as dict, list, str, bool, int, float and None, with their lines noted on the way."""
+    if isinstance(node, CommentedMap):
+        for key in node:
+            _note(lines, (*place, str(key)), node.lc.data and node.lc.data.get(key))
+        return {str(key): _plain(value, (*place, str(key)), lines) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        for position in range(len(node)):
+            _note(lines, (*place, position), node.lc.data and node.lc.data.get(position))
+        return [_plain(value, (*place, position), lines) for position, value in enumerate(node)]
+    if isinstance(node, ScalarBoolean):
+        return bool(node)
+    for plain in (bool, int, float, str):
+        if isinstance(node, plain):
+            return plain(node)
+    return node
+
+
+def _note(lines: dict[Place, int], place: Place, position: Any) -> None:
+    """Keep a line; what a merge key (`<<`) brought in has none of its own."""
+    if position:
+        lines[place] = int(position[0]) + 1
+
+
+def _without_value(problem: str) -> str:
+    """Ruamel quotes the whole value after a duplicate key; the key alone is enough."""
+    return problem.partition(" with value ")[0]
+
+
+def _in_order(noted: list[tuple[int, str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentence for _, sentence in sorted(noted, key=lambda item: item[0])))
