@@ -1,0 +1,31 @@
+"""An assignment: what a worker is told about the trial that it shall train, as plain values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+FENCE = "fence"
+"""The file in a trial's folder that names the one attempt that may write there."""
+
+TRAIN = "mrisynth.search.worker:train_trial"
+"""The function that trains a trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A trial for a worker.
+
+    Attributes:
+        number: the trial's number.
+        config: its configuration, as in `config.yaml`.
+        store: the prepared cohort.
+        directory: the trial's folder.
+        rungs: the epochs after which it is scored before its end.
+        train: who trains it, as "package.module:function".
+    """
+
+    number: int
+    config: dict[str, Any]
+    store: str
+    directory: str
+    rungs: tuple[int, ...]
+    train: str = TRAIN

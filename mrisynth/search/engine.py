@@ -1,0 +1,192 @@
+"""The engine: Ray Tune as an executor without a memory of its own.
+
+Each launch is a new Tuner over the same study. What Tune writes about its trials goes into a folder that is thrown
+away; its snapshots, loggers and signal handlers are off.
+"""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mrisynth.errors import ClusterError, UsageError
+from mrisynth.search.conductor import Conductor
+from mrisynth.search.index_writer import IndexWriter
+
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # When Ray's own memory monitor kills a trial, Tune aborts the whole run; the kernel's kill is an ordinary failure.
+    "RAY_memory_monitor_refresh_ms": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
+}
+
+REACHED_WITHIN = 10.0
+"""How long the head of a cluster may take to accept a connection, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What one trial occupies, and how many run at once.
+
+    Attributes:
+        cpu: CPU cores a trial.
+        gpu: GPUs a trial, a fraction to share one; "auto": one if the cluster has any.
+        max_concurrent: trials at once; None: what the cluster has room for.
+        max_failures: how often a trial is taken up again after its worker died or raised.
+    """
+
+    cpu: float = 1.0
+    gpu: float | str = "auto"
+    max_concurrent: int | None = None
+    max_failures: int = 2
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Ray, for as long as the block lasts; a session that runs in this process already is used and left running.
+
+    Args:
+        address: a running cluster ("host:port", "ray://host:port", "auto"); None: Ray on this machine alone.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or refuses us.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    connect(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_trials(
+    conductor: Conductor, index: IndexWriter, *, capacity: Capacity, should_stop: Callable[[], bool]
+) -> None:
+    """Run the conductor's trials on Ray until it has no more, or until it shall stop.
+
+    Args:
+        conductor: decides everything.
+        index: written now and then.
+        capacity: what a trial occupies, and how many run at once.
+        should_stop: asked a few times a second; once true, the trials that run are left at their last checkpoints.
+
+    Raises:
+        UsageError: the cluster has no room for a single trial.
+        Exception: Tune's loop broke; the study is whole, and the trials that ran can be adopted.
+    """
+    from ray import tune
+
+    from mrisynth.search.searcher import AskedStopper, RecordScheduler, StudySearcher
+    from mrisynth.search.worker import TrialWorker
+
+    resources, concurrent = _fit(capacity)
+    searcher = StudySearcher(conductor)
+    staging = Path(tempfile.mkdtemp(prefix=".tune-", dir=conductor.sweep.root))
+    try:
+        tune.Tuner(
+            tune.with_resources(TrialWorker, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=RecordScheduler(conductor, index),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name=f"launch-{time.time_ns()}",
+                storage_path=str(staging.resolve()),
+                failure_config=tune.FailureConfig(max_failures=capacity.max_failures),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                stop=AskedStopper(lambda: should_stop() or conductor.failure is not None),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Ray itself tries for minutes before it gives up an address."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
+    except OSError as error:
+        raise ClusterError(f"the Ray cluster at {address} cannot be reached: {error.strerror or error}") from None
+
+
+def connect(address: str | None) -> None:
+    """Connect this process to a cluster, or start Ray on this machine.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or refuses us.
+    """
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    try:
+        if address is None:
+            ray.init(address="local", include_dashboard=False, **quiet)
+            token = Path("~/.ray/auth_token").expanduser()
+            if token.is_file():
+                token.chmod(0o600)
+        else:
+            _refuse_unreachable(address)
+            ray.init(address=address, runtime_env={"env_vars": SETTINGS}, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+        raise ClusterError(f"{where} cannot be used: {str(error).strip() or type(error).__name__}") from error
+    _silence()
+
+
+def _silence() -> None:
+    """Keep Ray's own messages off our stdout, where data go; what matters of them is among our events."""
+    with suppress(ImportError, AttributeError):
+        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+
+
+def _fit(capacity: Capacity) -> tuple[dict[str, float], int]:
+    """What a trial asks of Ray, and how many fit at once."""
+    import ray
+
+    cluster = ray.cluster_resources()
+    cpus, gpus = cluster.get("CPU", 0.0), cluster.get("GPU", 0.0)
+    gpu = float(gpus > 0) if isinstance(capacity.gpu, str) else capacity.gpu
+    room = min(cpus // capacity.cpu, gpus // gpu if gpu else float("inf"))
+    if room < 1:
+        raise UsageError(
+            f"a trial asks for {capacity.cpu:g} CPU cores and {gpu:g} GPUs, but the cluster has {cpus:g} and {gpus:g}; "
+            "change `resources` in the space"
+        )
+    resources = {"cpu": capacity.cpu, "gpu": gpu} if gpu else {"cpu": capacity.cpu}
+    return resources, capacity.max_concurrent or int(room)
+
+
+def _name(trial: Any) -> str:
+    return f"trial-{trial.config['number']}-{trial.trial_id}"

@@ -1,0 +1,46 @@
+"""Keeps the index fresh without letting it cost more than the search."""
+
+import time
+from dataclasses import dataclass
+
+from mrisynth.results.index import Indexer, write_index
+from mrisynth.results.store import SweepDirectory, append_event
+
+AT_MOST_EVERY = 2.0
+"""Seconds between two writes of an index."""
+SHARE = 20
+"""An index that took t seconds is not written again for this many times t."""
+
+
+@dataclass(slots=True)
+class IndexWriter:
+    """Writes the index of one sweep, some time after something changed.
+
+    Attributes:
+        sweep: the sweep.
+        indexer: builds the index.
+    """
+
+    sweep: SweepDirectory
+    indexer: Indexer
+    _changed: bool = True
+    _next: float = 0.0
+
+    def mark(self) -> None:
+        """Say that something has changed."""
+        self._changed = True
+
+    def write_if_due(self) -> None:
+        """Write the index if something changed and the last one is old enough."""
+        if self._changed and time.monotonic() >= self._next:
+            self.write()
+
+    def write(self) -> None:
+        """Write the index now."""
+        began = time.monotonic()
+        append_event(self.sweep, "index-begin")
+        self._changed = False
+        write_index(self.sweep, self.indexer.build())
+        append_event(self.sweep, "index-written")
+        ended = time.monotonic()
+        self._next = ended + max(AT_MOST_EVERY, SHARE * (ended - began))

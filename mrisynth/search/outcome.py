@@ -1,0 +1,79 @@
+"""How a trial ended: what people see, what is written beside the trial, and what Optuna is told."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from optuna.trial import TrialState
+
+from mrisynth.files import read_json, write_json
+from mrisynth.results.store import TrialDirectory, timestamp
+
+Kind = Literal["completed", "pruned", "rejected", "lost"]
+
+# TPE ignores FAIL: a configuration that diverges must be told PRUNED, or nearly every later suggestion goes there too.
+STATES: dict[Kind, TrialState] = {
+    "completed": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "rejected": TrialState.PRUNED,
+    "lost": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        kind: completed, pruned, rejected or lost.
+        message: one sentence for people.
+        reason: why a trial was rejected: "diverged", "collapsed", "out of memory", "infeasible".
+        rung: the epoch after which a trial was pruned.
+        values: objective -> value; complete for a completed trial, else the last known.
+    """
+
+    kind: Kind
+    message: str
+    reason: str | None = None
+    rung: int | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def state(self) -> TrialState:
+        """What Optuna is told."""
+        return STATES[self.kind]
+
+
+def write_outcome(directory: TrialDirectory, outcome: Outcome) -> None:
+    """Write `outcome.json`, at once."""
+    directory.root.mkdir(parents=True, exist_ok=True)
+    write_json(
+        directory.outcome,
+        {
+            "schema_version": 1,
+            "outcome": outcome.kind,
+            "reason": outcome.reason,
+            "rung": outcome.rung,
+            "message": outcome.message,
+            "values": {name: value for name, value in outcome.values.items() if math.isfinite(value)},
+            "time": timestamp(),
+        },
+    )
+
+
+def read_outcome(directory: TrialDirectory) -> Outcome | None:
+    """The outcome that was written, or None."""
+    if not directory.outcome.is_file():
+        return None
+    stored: dict[str, Any] = read_json(directory.outcome)
+    return Outcome(stored["outcome"], stored["message"], stored["reason"], stored["rung"], stored["values"])
+
+
+def completed(values: Mapping[str, float]) -> Outcome:
+    """The outcome of a trial that ran to its end: completed, unless a value is not finite."""
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        return Outcome("rejected", f"{bad[0]} is {values[bad[0]]} at the end", "diverged")
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return Outcome("completed", f"completed: {shown}", values=dict(values))

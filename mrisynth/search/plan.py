@@ -1,0 +1,56 @@
+"""What a search shall do: the part of a space, and of what was asked, that conducting it needs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+
+from mrisynth.search.assignment import TRAIN
+from mrisynth.search.pruning import Direction
+from mrisynth.search.settings import Budget
+
+
+class TrialPlan(Protocol):
+    """What conducting needs of a trial's configuration; `TrialConfig` has it."""
+
+    @property
+    def family(self) -> str:
+        """Whose rungs it is compared on."""
+
+    @property
+    def epochs(self) -> int:
+        """How long it trains."""
+
+    def dump(self) -> dict[str, Any]:
+        """The whole configuration, as in `config.yaml`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search shall do.
+
+    Attributes:
+        objectives: metric -> direction; the first one prunes.
+        suggest: asks a trial for every parameter of the space; may raise `space.Infeasible`.
+        store: the prepared cohort.
+        budget: when it has spent enough.
+        searches: whether the space has parameters; without, only its named trials run.
+        named: the complete configurations that run first, exactly as they are.
+        points: name -> what the study learns of a named trial: its parameters, or nothing where they do not fit.
+        rungs: fractions of a trial's epochs after which it may be stopped.
+        keep: the fraction of a family that goes on at each rung; None: nothing is stopped.
+        train: who trains a trial, as "package.module:function".
+    """
+
+    objectives: Mapping[str, Direction]
+    suggest: Callable[[optuna.Trial], TrialPlan]
+    store: Path
+    budget: Budget = field(default_factory=Budget)
+    searches: bool = True
+    named: Mapping[str, TrialPlan] = field(default_factory=dict)
+    points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rungs: tuple[float, ...] = ()
+    keep: float | None = None
+    train: str = TRAIN

@@ -1,0 +1,162 @@
+"""The worker: a process of Ray Tune's that trains one trial after another, one epoch a step.
+
+It is a class and not a function on purpose: Tune reports the last result of a function twice, and loses the slot when a
+stopped function takes long to clean up.
+"""
+
+import importlib
+import json
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import Trainable
+
+from mrisynth.files import read_json, write_json
+from mrisynth.results.store import TrialDirectory, read_records, timestamp
+from mrisynth.search.assignment import FENCE
+
+Record = dict[str, Any]
+Records = Generator[Record, None, None]
+Train = Callable[..., Records]
+
+
+class TrialWorker(Trainable):  # type: ignore[misc]
+    """Trains the assigned trial; taken over for the next one without a new process.
+
+    The configuration that Tune passes holds one string, the assignment as JSON: Tune reshapes nested ones.
+    """
+
+    _records: Records | None = None
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take an assignment, nothing more."""
+        os.environ["OMP_NUM_THREADS"] = "1"
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next assignment; quick and never failing, or Tune would give the slot up."""
+        self.cleanup()
+        self._take(new_config)
+        return True
+
+    def step(self) -> Record:
+        """Train one epoch.
+
+        Returns:
+            {"record": what `training.trial.run` yields, or a rejection, as JSON}.
+        """
+        with _into(self._directory.log):
+            try:
+                return {"record": json.dumps(self._next_record())}
+            except Exception as error:
+                traceback.print_exc()
+                note_error(self._directory, self._attempt, error)
+                raise
+
+    def cleanup(self) -> None:
+        """Let go of the trial and its memory."""
+        if self._records is not None:
+            self._records.close()
+        self._records = None
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._assignment: dict[str, Any] = json.loads(config["assignment"])
+        self._directory = TrialDirectory(Path(self._assignment["directory"]))
+        self._attempt = ""
+
+    def _next_record(self) -> Record:
+        if self._records is None:
+            self._records = self._begin()
+        self._check_fence()
+        try:
+            record: Record = next(self._records)
+        except Exception as error:
+            rejection = _rejection(error)
+            if rejection is None:
+                raise
+            return rejection
+        self._check_fence()
+        return record
+
+    def _begin(self) -> Records:
+        """Start training, from the trial's checkpoint if it has one, and leave a note of who does it."""
+        self._attempt = (self._directory.root / FENCE).read_text()
+        records = read_records(self._directory.history)
+        write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
+        return find_function(self._assignment["train"])(
+            self._assignment["config"],
+            store=Path(self._assignment["store"]),
+            directory=self._directory.root,
+            rungs=tuple(self._assignment["rungs"]),
+            device="cuda" if ray.get_gpu_ids() else "cpu",
+            attempt=self._attempt,
+        )
+
+    def _check_fence(self) -> None:
+        """Stop before writing into a trial that the driver has given to another worker."""
+        if (self._directory.root / FENCE).read_text() != self._attempt:
+            raise FencedError(f"{self._directory.root} belongs to another attempt by now")
+
+
+class FencedError(RuntimeError):
+    """A worker that was taken for dead found that another one has its trial."""
+
+
+def train_trial(config: dict[str, Any], **where: Any) -> Records:
+    """Train a trial given by its flat configuration; see `mrisynth.training.trial.run` for the rest."""
+    from mrisynth.training.config import TrialConfig
+    from mrisynth.training.trial import run
+
+    yield from run(TrialConfig.parse(config), **where)
+
+
+def find_function(path: str) -> Train:
+    """The function that "package.module:name" names."""
+    module, name = path.split(":")
+    function: Train = getattr(importlib.import_module(module), name)
+    return function
+
+
+def write_attempt(directory: TrialDirectory, token: str, *, from_epoch: int) -> None:
+    """Note that this process takes up a trial, after `from_epoch` epochs."""
+    write_json(
+        directory.attempts / f"{token}.json",
+        {
+            "token": token,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": timestamp(),
+            "from_epoch": from_epoch,
+        },
+    )
+
+
+def note_error(directory: TrialDirectory, token: str, error: Exception) -> None:
+    """Add to the note of an attempt why it failed."""
+    path = directory.attempts / f"{token}.json"
+    if path.is_file():
+        write_json(path, {**read_json(path), "error": f"{type(error).__name__}: {error}"})
+
+
+def _rejection(error: Exception) -> Record | None:
+    """What to report if an error is the configuration's fault; None if it is not."""
+    from mrisynth.training.trial import TrialRejected
+
+    if isinstance(error, TrialRejected):
+        return {"rejected": error.reason, "message": error.message}
+    return None
+
+
+@contextmanager
+def _into(log: Path) -> Iterator[None]:
+    """Append what is printed meanwhile to the trial's log."""
+    with log.open("a", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
+        yield
+    sys.stdout.flush()

@@ -1,0 +1,89 @@
+"""A trial that trains nothing, and leaves on disk and yields what a real one would.
+
+Its score follows from its configuration alone; it can be told to wait, to raise, to die, to reject itself. Workers
+import this file, so it imports little.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mrisynth.files import read_json, write_bytes, write_json
+from mrisynth.results.store import TrialDirectory
+
+
+def score(config: dict[str, Any], epoch: int) -> float:
+    """Best at x = 0.3, and better with every epoch."""
+    return 30 - 20 * (config["x"] - 0.3) ** 2 - config.get("bend", 0) / 10 - 1 / epoch
+
+
+def train_stub(
+    config: dict[str, Any],
+    *,
+    store: Path,
+    directory: Path,
+    rungs: tuple[int, ...] = (),
+    device: str = "cpu",
+    attempt: str = "local",
+) -> Iterator[dict[str, Any]]:
+    """Train nothing, and leave on disk and yield what a trial would."""
+    trial, state = TrialDirectory(directory), {"epoch": 0}
+    checkpoint = trial.checkpoint / "state.json"
+    if checkpoint.is_file():
+        state = read_json(checkpoint)
+        write_bytes(trial.history, "".join(json.dumps(line) + "\n" for line in state["history"]).encode())
+        _summarize(trial, config, state["history"][-1])
+    history = state.get("history", [])
+    if history and history[-1]["final"]:
+        yield history[-1]
+    for epoch in range(state["epoch"] + 1, config["epochs"] + 1):
+        _misbehave(config, epoch, trial)
+        scored = epoch in rungs or epoch == config["epochs"]
+        record = {
+            "epoch": epoch,
+            "epochs": config["epochs"],
+            "final": epoch == config["epochs"],
+            "train": {"l1": 1 / epoch},
+            "validation": {"l1": 2 / epoch},
+            "scores": {"psnr": score(config, epoch), "ssim": score(config, epoch) / 40} if scored else None,
+            "seconds": 1.0,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "attempt": attempt,
+        }
+        history.append(record)
+        write_json(checkpoint, {"epoch": epoch, "history": history})
+        with trial.history.open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+        _summarize(trial, config, record)
+        yield record
+
+
+def _summarize(trial: TrialDirectory, config: dict[str, Any], record: dict[str, Any]) -> None:
+    if record["scores"] is None:
+        return
+    summary = {"final": record["final"], "epochs": record["epoch"], "epochs_planned": config["epochs"]}
+    parameters = {"generator_parameters": 10, "adversary_parameters": 0, "family": "cnn", "device": "cpu"}
+    write_json(
+        trial.summary,
+        {"schema_version": 1, **summary, "values": record["scores"], "subjects": {}, "seconds": 1.0, **parameters},
+    )
+
+
+def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> None:
+    """Do what the configuration asks for in this epoch: wait, raise, die once, or reject itself."""
+    if "wait" in config:
+        time.sleep(config["wait"])
+    if epoch == config.get("raise_at"):
+        raise OSError("the disk is gone")
+    if epoch == config.get("die_at") and not (trial.root / "died").exists():
+        (trial.root / "died").touch()
+        os.kill(os.getpid(), 9)
+    if epoch == config.get("reject_at"):
+        from mrisynth.training.trial import TrialRejected
+
+        raise TrialRejected("diverged", f"epoch {epoch}: the training loss 'l1' is nan")

@@ -1,0 +1,222 @@
+import math
+import os
+from dataclasses import replace
+
+import pytest
+from optuna.trial import TrialState
+from search_fixtures import (
+    Executor,
+    StubConfig,
+    epochs_trained,
+    kinds,
+    make_plan,
+    make_sweep,
+    open_conductor,
+    outcomes,
+    suggest_stub,
+    suggestions,
+)
+from stub_trial import score
+
+from mrisynth.files import read_json, write_json
+from mrisynth.search.conductor import LOSSES_IN_A_ROW
+from mrisynth.search.settings import Budget
+from mrisynth.search.space import Infeasible
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """Nothing here cuts the power: what is written need not reach the disk."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def run(tmp_path, *, slots=1, name="sweep", **changes):
+    sweep = make_sweep(tmp_path, name)
+    conductor = open_conductor(sweep, make_plan(tmp_path, **changes))
+    Executor(conductor, slots).run()
+    return sweep, conductor
+
+
+def test_a_search_ends_with_its_budget(tmp_path):
+    sweep, conductor = run(tmp_path)
+    assert outcomes(sweep) == dict.fromkeys(range(6), "completed")
+    assert [trial.state for trial in conductor.study.trials] == [TrialState.COMPLETE] * 6
+    assert [trial.value for trial in conductor.study.trials] == [
+        pytest.approx(score(config, 4)) for config in suggestions(sweep).values()
+    ]
+
+
+def test_worker_hours_are_a_budget_too(tmp_path):
+    # Each trial has 4 epochs of a second: the third is begun after 8 seconds, the fourth is not.
+    sweep, _ = run(tmp_path, budget=Budget(hours=9 / 3600))
+    assert outcomes(sweep) == dict.fromkeys(range(3), "completed")
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path):
+    sweep, _ = run(tmp_path, budget=Budget(trials=2))
+    before = suggestions(sweep)
+    Executor(open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=5)))).run()
+    whole, _ = run(tmp_path, name="whole", budget=Budget(trials=5))
+    assert len(before) == 2
+    assert suggestions(sweep) == suggestions(whole)
+
+
+def test_nobody_may_begin_while_the_live_ones_fill_the_budget(tmp_path):
+    conductor = open_conductor(make_sweep(tmp_path), make_plan(tmp_path, budget=Budget(trials=1)))
+    only = conductor.next_trial()
+    assert conductor.next_trial() == "wait"
+    conductor.lose(only.number)
+    successor = conductor.next_trial()
+    assert successor.number == 1
+    conductor.hear(1, {"rejected": "diverged", "message": "epoch 1: the training loss 'l1' is nan"})
+    assert conductor.next_trial() == "finished"
+
+
+def test_a_rejection_is_told_pruned_with_its_reason(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path))
+    number = conductor.next_trial().number
+    assert conductor.hear(number, {"rejected": "out of memory", "message": "it needs 90 GB"})
+    stored = read_json(sweep.trial(number).outcome)
+    assert (stored["outcome"], stored["reason"], stored["message"]) == ("rejected", "out of memory", "it needs 90 GB")
+    assert conductor.study.trials[number].state == TrialState.PRUNED
+
+
+def test_a_score_that_is_no_number_is_a_divergence(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path))
+    number = conductor.next_trial().number
+    record = {"epoch": 4, "final": True, "scores": {"psnr": math.nan}, "seconds": 1, "pid": 1, "host": "h"}
+    assert conductor.hear(number, record)
+    assert read_json(sweep.trial(number).outcome)["reason"] == "diverged"
+
+
+def test_an_infeasible_suggestion_is_rejected_and_the_next_one_runs(tmp_path):
+    def suggest(trial):
+        config = suggest_stub(trial)
+        if trial.number == 0:
+            raise Infeasible("a patch of 32 is too small for 6 levels", config.dump())
+        return config
+
+    sweep, _ = run(tmp_path, suggest=suggest, budget=Budget(trials=3))
+    assert outcomes(sweep) == {0: "rejected", 1: "completed", 2: "completed"}
+    assert read_json(sweep.trial(0).outcome)["reason"] == "infeasible"
+    assert "x" in suggestions(sweep)[0]
+
+
+def test_pruned_trials_stop_on_their_rung(tmp_path):
+    sweep, conductor = run(tmp_path, slots=2, rungs=(0.25, 0.5), keep=0.34, budget=Budget(trials=10))
+    ended = outcomes(sweep)
+    trained = epochs_trained(sweep)
+    pruned = [number for number, outcome in ended.items() if outcome == "pruned"]
+    assert all(read_json(sweep.trial(number).outcome)["rung"] == len(trained[number]) in (1, 2) for number in pruned)
+    assert {len(trained[number]) for number, outcome in ended.items() if outcome == "completed"} == {4}
+    assert sum(map(len, trained.values())) < 0.6 * 10 * 4
+    states = {number: conductor.study.trials[number].state for number in pruned}
+    assert set(states.values()) == {TrialState.PRUNED}
+
+
+def test_the_best_one_is_never_pruned(tmp_path):
+    sweep, _ = run(tmp_path, rungs=(0.25, 0.5), keep=0.34, budget=Budget(trials=20))
+    best = max(suggestions(sweep), key=lambda number: score(suggestions(sweep)[number], 4))
+    assert outcomes(sweep)[best] == "completed"
+
+
+def test_families_are_pruned_apart(tmp_path):
+    # The gans score far less than any cnn; the best of them goes on all the same.
+    def suggest(trial):
+        gan = trial.number % 2 == 1
+        return StubConfig({"x": trial.suggest_float("x", 0.0, 1.0) + (5 if gan else 0), "gan": gan})
+
+    sweep, _ = run(tmp_path, suggest=suggest, rungs=(0.25,), keep=0.34, budget=Budget(trials=8))
+    completed = {number % 2 for number, outcome in outcomes(sweep).items() if outcome == "completed"}
+    assert completed == {0, 1}
+
+
+def test_named_trials_run_first_whole_and_as_they_are(tmp_path):
+    named = {"fits": StubConfig({"x": 0.9, "kind": "plain", "bend": 0}), "odd": StubConfig({"x": 7.0, "epochs": 8})}
+    points = {"fits": {"x": 0.9, "kind": "plain"}, "odd": {}}
+    sweep, conductor = run(tmp_path, named=named, points=points, rungs=(0.25,), keep=0.34, budget=Budget(trials=6))
+    assert [read_json(sweep.trial(number).origin)["name"] for number in range(3)] == ["fits", "odd", None]
+    assert suggestions(sweep)[1] == {"epochs": 8, "x": 7.0}
+    assert epochs_trained(sweep)[0] == [1, 2, 3, 4]
+    assert epochs_trained(sweep)[1] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert conductor.study.trials[0].params == {"x": 0.9, "kind": "plain"}
+    assert conductor.study.trials[1].params == {}
+
+
+def test_a_space_without_parameters_runs_its_named_trials_only(tmp_path):
+    named = {"a": StubConfig({"x": 0.1}), "b": StubConfig({"x": 0.2})}
+    sweep, _ = run(tmp_path, named=named, searches=False, budget=Budget(trials=50))
+    assert outcomes(sweep) == {0: "completed", 1: "completed"}
+
+
+def test_several_objectives_are_pruned_on_the_first(tmp_path):
+    objectives = {"psnr": "maximize", "ssim": "maximize"}
+    sweep, conductor = run(tmp_path, objectives=objectives, rungs=(0.25,), keep=0.34, budget=Budget(trials=15))
+    assert set(outcomes(sweep).values()) == {"completed", "pruned"}
+    done = next(trial for trial in conductor.study.trials if trial.state == TrialState.COMPLETE)
+    assert done.values == [pytest.approx(done.values[1] * 40), done.values[1]]
+
+
+def test_a_rung_whose_record_was_lost_is_judged_by_the_history(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, rungs=(0.25,), keep=0.34))
+    executor = Executor(conductor, slots=2)
+    executor.fill()
+    ranked = sorted(executor.running, key=lambda number: -score(suggestions(sweep)[number], 1))
+    executor.step(ranked[0])
+    next(executor.running[ranked[1]])  # the worker died after its checkpoint, before anyone heard of the epoch
+    assert conductor.hear(ranked[1], next(executor.running[ranked[1]]))
+    assert read_json(sweep.trial(ranked[1]).outcome)["rung"] == 1
+
+
+def test_a_verdict_is_not_taken_back(tmp_path):
+    sweep = make_sweep(tmp_path)
+    plan = make_plan(tmp_path, rungs=(0.25,), keep=0.34)
+    executor = Executor(open_conductor(sweep, plan), slots=6)
+    executor.fill()
+    worst_first = sorted(executor.running, key=lambda number: score(suggestions(sweep)[number], 1))
+    for number in worst_first:
+        executor.step(number)
+    # Each was the best until then and went on; asked again after a restart, with all rivals known, it still does.
+    again = open_conductor(sweep, plan)
+    assert set(again.live) == set(worst_first)
+
+
+def test_a_sweep_whose_workers_always_fail_gives_up(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=50)))
+    for _ in range(LOSSES_IN_A_ROW):
+        number = conductor.next_trial().number
+        token = (sweep.trial(number).root / "fence").read_text()
+        write_json(sweep.trial(number).attempts / f"{token}.json", {"error": "OSError: the disk is gone"})
+        conductor.fail_attempt(number)
+        conductor.lose(number)
+    assert conductor.next_trial() == "finished"
+    assert "the disk is gone" in str(conductor.failure)
+
+
+def test_a_failed_attempt_loses_its_right_to_write(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path))
+    number = conductor.next_trial().number
+    before = (sweep.trial(number).root / "fence").read_text()
+    conductor.fail_attempt(number)
+    assert (sweep.trial(number).root / "fence").read_text() != before
+
+
+def test_a_retry_runs_beyond_the_budget_and_does_not_count(tmp_path):
+    sweep, conductor = run(tmp_path, budget=Budget(trials=2))
+    lost = conductor.study.trials[0]
+    conductor.study.enqueue_trial(lost.params, user_attrs={"retry_of": 0})
+    Executor(open_conductor(sweep, conductor.plan)).run()
+    assert suggestions(sweep)[2] == suggestions(sweep)[0]
+    assert read_json(sweep.trial(2).origin)["retry_of"] == 0
+    Executor(open_conductor(sweep, replace(conductor.plan, budget=Budget(trials=3)))).run()
+    assert sorted(outcomes(sweep)) == [0, 1, 2, 3]
+
+
+def test_events_tell_the_story(tmp_path):
+    sweep, _ = run(tmp_path, budget=Budget(trials=1))
+    assert kinds(sweep) == ["reconciled", "ask", "suggested", "launched", *["epoch"] * 4, "outcome", "told"]

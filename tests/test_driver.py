@@ -1,0 +1,236 @@
+"""The driver, with trials that train in this process in place of Ray."""
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from prepared_fixtures import SPLITS, make_store
+from search_fixtures import SPACE, Executor, epochs_trained, kinds, make_plan, make_search, make_sweep, outcomes
+
+from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
+from mrisynth.files import read_json
+from mrisynth.results.index import read_index
+from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_state
+from mrisynth.search import driver
+from mrisynth.search.driver import drive, extend_sweep, resume_sweep, start_sweep
+from mrisynth.search.lease import hold
+from mrisynth.search.settings import Budget
+from mrisynth.search.space import parse_space, with_overrides
+
+
+def space(**overrides):
+    return with_overrides(parse_space(SPACE, "small.yaml"), overrides)
+
+
+@contextmanager
+def no_session(address):
+    yield
+
+
+@pytest.fixture(autouse=True)
+def without_ray(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(driver, "ray_session", no_session)
+    monkeypatch.setattr(driver, "run_trials", run_here)
+
+
+def run_here(conductor, index, *, capacity, should_stop):
+    from mrisynth.search.worker import train_trial
+
+    Executor(conductor, train=train_trial).run()
+
+
+def run_stub(conductor, index, *, capacity, should_stop):
+    Executor(conductor).run()
+
+
+def refuse_to_run(conductor, index, *, capacity, should_stop):
+    pytest.fail("Ray was started")
+
+
+@pytest.fixture
+def store(tmp_path):
+    make_store(tmp_path / "store")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+def start(store, results, name="mine", **overrides):
+    return start_sweep(space(**overrides), store=store, results=results, name=name, seed=3)
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_everything_that_its_readers_need(store, results):
+    ended = start(store, results)
+    sweep = SweepDirectory(results / "mine")
+    assert (ended.state, ended.signal, ended.trials) == ("done", None, {"completed": 3})
+    assert sweep_state(sweep) == "done"
+    asked = read_yaml(sweep.sweep_yaml)
+    assert (asked["name"], asked["seed"], asked["data_key"], asked["budget"]) == (
+        "mine",
+        3,
+        "data",
+        {"trials": 3, "hours": None},
+    )
+    assert sweep.space_yaml.read_text() == SPACE
+    lineage = read_json(sweep.lineage)
+    assert lineage["subjects"]["ant"] == {"key": "key-of-ant", "split": "train"}
+    assert {"mrisynth", "torch", "optuna", "ray"} <= set(lineage["versions"])
+    assert sorted(path.name for path in sweep.slices.iterdir()) == ["cat", "dog"]
+    assert read_shown(sweep.slices / "cat").low.shape[1:] == (20, 24)
+    index = read_index(sweep)
+    assert index.trials.num_rows == 3
+    assert sorted(index.manifest["searched"]) == ["dcsrn.growth", "optimizer.generator_lr"]
+    assert index.manifest["metrics"]["psnr"]["unit"] == "dB"
+    assert index.manifest["baselines"]["identity"]["values"]["psnr"] > 0
+    assert index.trials["value.psnr"].null_count == 0
+
+
+@pytest.mark.slow
+def test_a_sweep_is_resumed_and_extended(store, results, monkeypatch):
+    start(store, results, **{"budget.trials": 1})
+    monkeypatch.setattr(driver, "run_trials", refuse_to_run)
+    assert resume_sweep(results / "mine").trials == {"completed": 1}
+    monkeypatch.setattr(driver, "run_trials", run_here)
+    assert extend_sweep(results / "mine", trials=2).trials == {"completed": 2}
+    assert resume_sweep(results / "mine", retry=["completed"]).trials == {"completed": 4}
+    assert read_json(results / "mine" / "trials" / "2" / "origin.json")["retry_of"] == 0
+
+
+def test_what_was_set_holds_when_it_is_resumed(store, results, monkeypatch):
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    start(store, results, epochs=5, **{"budget.trials": 2})
+    extend_sweep(results / "mine", trials=3)
+    assert set(map(len, epochs_trained(SweepDirectory(results / "mine")).values())) == {5}
+
+
+def run_stub_of_space(conductor, index, *, capacity, should_stop):
+    from stub_trial import train_stub
+
+    Executor(conductor, train=lambda config, **where: train_stub({**config, "x": 0.1}, **where)).run()
+
+
+def test_a_name_that_is_taken_is_refused(store, results, monkeypatch):
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    start(store, results)
+    with pytest.raises(UsageError, match="mrisynth resume"):
+        start(store, results)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "with space"])
+def test_a_name_that_is_no_folder_is_refused_and_leaves_nothing(store, results, name):
+    with pytest.raises(UsageError, match="not usable"):
+        start(store, results, name)
+    assert not results.exists()
+
+
+def test_data_that_are_not_there_leave_nothing(tmp_path, results):
+    with pytest.raises(NotFoundError):
+        start(tmp_path / "nowhere", results)
+    assert not results.exists()
+
+
+def test_data_without_validation_leave_nothing(tmp_path, results):
+    make_store(tmp_path / "store", {"ant": "train"})
+    with pytest.raises(InvalidInputError, match="validation"):
+        start(tmp_path / "store", results)
+    assert not results.exists() or not list(results.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"fox": "train"}, "fox is new"),
+        ({"bee": "test"}, "bee was in train and is in test"),
+    ],
+)
+def test_changed_data_are_refused_with_the_difference(store, results, monkeypatch, change, sentence):
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    start(store, results)
+    other = make_store(store.with_name("other"), {**SPLITS, **change}).store
+    cohort = read_json(other / "cohort.json")
+    (other / "cohort.json").write_text(json.dumps({**cohort, "data_key": "other"}))
+    with pytest.raises(InvalidInputError, match=sentence):
+        resume_sweep(results / "mine", store=other)
+
+
+def test_a_sweep_that_does_not_exist_is_not_found(results):
+    with pytest.raises(NotFoundError):
+        resume_sweep(results / "mine")
+
+
+def search_and_drive(tmp_path, sweep, progress=lambda _: None, **changes):
+    search = make_search(sweep, make_plan(tmp_path, **changes))
+    with hold(sweep) as lease:
+        return drive(replace(search, progress=progress), lease)
+
+
+def test_a_sweep_in_which_nothing_completes_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "run_trials", reject_all)
+    sweep = make_sweep(tmp_path)
+    with pytest.raises(NoCompletedTrialError, match="6 rejected"):
+        search_and_drive(tmp_path, sweep)
+    assert sweep_state(sweep) == "failed"
+
+
+def reject_all(conductor, index, *, capacity, should_stop):
+    while not isinstance(assignment := conductor.next_trial(), str):
+        conductor.hear(assignment.number, {"rejected": "diverged", "message": "nan"})
+
+
+def test_if_tune_breaks_it_is_started_again(tmp_path, monkeypatch):
+    left = [3]
+
+    def break_sometimes(conductor, index, *, capacity, should_stop):
+        executor = Executor(conductor)
+        executor.fill()
+        executor.step(next(iter(executor.running)))
+        left[0] -= 1
+        if left[0] > 0:
+            raise RuntimeError("1 worker(s) were killed due to the node running low on memory")
+        Executor(conductor, running=executor.running).run()
+
+    monkeypatch.setattr(driver, "run_trials", break_sometimes)
+    sweep = make_sweep(tmp_path)
+    assert search_and_drive(tmp_path, sweep).trials == {"completed": 6}
+    assert kinds(sweep).count("engine-broke") == 2
+    assert all(epochs == [1, 2, 3, 4] for epochs in epochs_trained(sweep).values())
+
+
+def test_if_tune_always_breaks_the_sweep_fails(tmp_path, monkeypatch):
+    def broken(conductor, index, *, capacity, should_stop):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(driver, "run_trials", broken)
+    sweep = make_sweep(tmp_path)
+    with pytest.raises(RuntimeError, match="broken"):
+        search_and_drive(tmp_path, sweep)
+    assert kinds(sweep).count("engine-broke") == 4
+    assert sweep_state(sweep) == "failed"
+
+
+def test_progress_is_told_trial_by_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "run_trials", run_stub)
+    said = []
+    search_and_drive(tmp_path, make_sweep(tmp_path), said.append, budget=Budget(trials=2))
+    assert [sentence.split(":")[0] for sentence in said] == ["trial 0 completed", "trial 1 completed"]
+    assert all("psnr 2" in sentence or "psnr 1" in sentence for sentence in said)
+
+
+def test_a_sweep_whose_workers_always_fail_raises_why(tmp_path, monkeypatch):
+    def lose_all(conductor, index, *, capacity, should_stop):
+        while not isinstance(assignment := conductor.next_trial(), str):
+            conductor.fail_attempt(assignment.number)
+            conductor.lose(assignment.number)
+
+    monkeypatch.setattr(driver, "run_trials", lose_all)
+    sweep = make_sweep(tmp_path)
+    with pytest.raises(MrisynthError, match="5 trials in a row were lost"):
+        search_and_drive(tmp_path, sweep)
+    assert outcomes(sweep) == dict.fromkeys(range(5), "lost")

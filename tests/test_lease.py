@@ -1,0 +1,88 @@
+import os
+import signal
+import threading
+
+import pytest
+from search_fixtures import make_sweep
+
+from mrisynth.errors import MrisynthError
+from mrisynth.files import read_json, write_json
+from mrisynth.results.store import sweep_state, timestamp
+from mrisynth.search import lease as lease_module
+from mrisynth.search.lease import hold, request_stop
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return make_sweep(tmp_path)
+
+
+def test_a_second_driver_is_refused_and_told_who_holds_it(sweep):
+    with hold(sweep), pytest.raises(MrisynthError, match=rf"process {os.getpid()} on .* is 0 s old") as refusal:
+        hold(sweep).__enter__()
+    assert refusal.value.exit_code == 1
+
+
+def test_a_sweep_is_free_again_when_its_driver_ended(sweep):
+    with hold(sweep):
+        pass
+    with hold(sweep) as lease:
+        assert lease.sweep == sweep
+
+
+def beat_elsewhere(sweep, time):
+    write_json(sweep.heartbeat, {"state": "running", "time": time, "pid": 1, "host": "elsewhere"})
+
+
+def test_a_driver_on_another_host_is_believed_while_it_lives(sweep):
+    beat_elsewhere(sweep, timestamp())
+    with pytest.raises(MrisynthError, match="process 1 on elsewhere"), hold(sweep):
+        pass
+    beat_elsewhere(sweep, "2020-01-01T00:00:00+00:00")
+    with hold(sweep):
+        pass
+
+
+def test_the_state_is_running_and_then_what_the_driver_says(sweep):
+    with hold(sweep) as lease:
+        assert sweep_state(sweep) == "running"
+        lease.state = "done"
+    assert sweep_state(sweep) == "done"
+
+
+def test_a_driver_that_crashes_leaves_a_failed_sweep(sweep):
+    with pytest.raises(ZeroDivisionError), hold(sweep):
+        raise ZeroDivisionError
+    assert sweep_state(sweep) == "failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_for_an_end_and_a_second_one_forces_it(sweep, number):
+    before = signal.getsignal(number)
+    with hold(sweep) as lease:
+        assert not lease.should_stop()
+        os.kill(os.getpid(), number)
+        assert lease.should_stop()
+        assert lease.signal == number
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+def test_signs_of_life_go_on_and_requests_are_seen(sweep, monkeypatch):
+    monkeypatch.setattr(lease_module, "HEARTBEAT_EVERY", 0.01)
+    seen = threading.Event()
+    with hold(sweep) as lease:
+        first = read_json(sweep.heartbeat)["time"]
+        request_stop(sweep)
+        while not lease.should_stop():
+            seen.wait(0.01)
+        while read_json(sweep.heartbeat)["time"] == first:
+            seen.wait(0.01)
+
+
+def test_an_old_request_does_not_stop_a_new_driver(sweep):
+    request_stop(sweep)
+    with hold(sweep) as lease:
+        lease.look_for_request()
+        assert not lease.should_stop()

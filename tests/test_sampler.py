@@ -1,0 +1,62 @@
+import optuna
+import pytest
+from search_fixtures import suggest_stub
+from stub_trial import score
+
+from mrisynth.search.sampler import SeededSampler, derive_seed
+
+
+def search(name: str, seed: int, trials: int, study: optuna.Study | None = None) -> list[dict]:
+    study = study or optuna.create_study(direction="maximize")
+    study.sampler = SeededSampler(name, seed)
+    for _ in range(trials):
+        trial = study.ask()
+        study.tell(trial, score(suggest_stub(trial).values, 4))
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("name", ["random", "tpe"])
+def test_the_same_seed_suggests_the_same(name):
+    assert search(name, 3, 14) == search(name, 3, 14)
+    assert search(name, 3, 14) != search(name, 4, 14)
+
+
+def test_trials_differ_from_one_another():
+    assert len({params["x"] for params in search("random", 0, 8)}) == 8
+
+
+def test_tpe_looks_where_it_was_good():
+    late = [params["x"] for params in search("tpe", 0, 40)][20:]
+    assert sum(abs(x - 0.3) for x in late) / len(late) < 0.15  # random: 0.29
+
+
+def test_what_was_told_decides_what_comes_next():
+    studies = [optuna.create_study(direction="maximize") for _ in range(2)]
+    for study, sign in zip(studies, (1, -1), strict=True):
+        study.sampler = SeededSampler("tpe", 0)
+        for _ in range(12):
+            trial = study.ask()
+            study.tell(trial, sign * score(suggest_stub(trial).values, 4))
+    first, second = ([trial.params for trial in study.trials] for study in studies)
+    assert first[:10] == second[:10]  # random, until there is something to learn from
+    assert first[10:] != second[10:]
+
+
+@pytest.mark.parametrize("after", [3, 12])
+def test_a_half_asked_trial_is_completed_as_if_undisturbed(after):
+    whole = search("tpe", 5, after + 1)
+    study = optuna.create_study(direction="maximize")
+    search("tpe", 5, after, study)
+    half = study.ask()
+    half.suggest_float("x", 0.0, 1.0)
+    # A new process: another sampler object, which finds one parameter stored.
+    study.sampler = SeededSampler("tpe", 5)
+    again = optuna.Trial(study, half._trial_id)
+    suggest_stub(again)
+    assert again.params == whole[-1]
+
+
+def test_a_seed_depends_on_every_part():
+    seeds = {derive_seed(1, 2), derive_seed(2, 1), derive_seed(1, 2, "x"), derive_seed(1, 2, "y"), derive_seed(12)}
+    assert len(seeds) == 5
+    assert all(0 <= seed < 2**32 for seed in seeds)
