@@ -1,6 +1,7 @@
 """Every page of the dashboard against the index and the arrays that it shows."""
 
 import json
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,6 +34,8 @@ def visit(tmp_path, tmp_path_factory, monkeypatch):
     """Open a page at a URL's query, as a browser would."""
     nothing = tmp_path_factory.mktemp("nothing")
     monkeypatch.setattr("sys.argv", ["main.py"])
+    # A run puts its script in the place of `__main__`, which processes that later tests spawn would import.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
     def visit(page, *, folder=tmp_path, **query):
         monkeypatch.setenv("MRISYNTH_RESULTS", str(nothing))  # a first run is needed, and quick without sweeps

@@ -21,6 +21,9 @@ from mrisynth.files import digest
 VERSION = 1
 """Raise it whenever the same cohort gives other slices than before."""
 
+AXIS = 0
+"""Across which axis the slices are cut on which all trials are scored."""
+
 LEAST_TISSUE = 0.1
 """Slices with less than this part of the fullest slice's tissue are left out: scores of the tips mean little."""
 
@@ -51,7 +54,7 @@ class SubjectSlices:
 
 
 def ensure(
-    cohort: PreparedCohort, *, split: str = "validation", axis: int = 0, count: int = 12
+    cohort: PreparedCohort, *, split: str = "validation", axis: int = AXIS, count: int = 12
 ) -> tuple[SubjectSlices, ...]:
     """The evaluation slices of a split, cut first if nobody has; the same for every trial on this cohort.
 

@@ -1,8 +1,13 @@
-"""The same work on many scans, in parallel processes: as many as there are processors and memory for."""
+"""The same short work on many scans, in a few processes that are used again: as many as processors and memory allow.
+
+For work of a second or so, where starting a process for each item would cost as much as the work, and where one death
+may fail the whole. Long jobs, of which a death must take nobody along, run in `mrisynth.data.jobs`.
+"""
 
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,24 +36,38 @@ def map_in_processes(
     Raises:
         MrisynthError: a process died, most likely because memory ran out.
     """
-    count = min(jobs or _fitting(memory), len(items))
+    count = min(jobs or count_fitting(memory), len(items))
     if count <= 1:
         return [function(item) for item in items]
     # Spawned, not forked: ITK and OpenMP threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(count, context, initializer=_use_one_thread) as pool:
+        with ProcessPoolExecutor(count, context, initializer=settle_worker) as pool:
             return list(pool.map(function, items))
     except BrokenProcessPool:
         raise MrisynthError(f"one of {count} processes died, most likely for want of memory; use fewer jobs") from None
 
 
-def _fitting(memory: int) -> int:
-    """How many calls the processors and the free memory allow at once."""
+def count_fitting(memory: int) -> int:
+    """How many calls the processors and the free memory allow at once, at least 1.
+
+    Args:
+        memory: what one call needs at its peak, in bytes.
+    """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(cores, psutil.virtual_memory().available // memory))
 
 
-def _use_one_thread() -> None:
-    """Processes share the processors already: threads within them would only contend."""
+def settle_worker() -> None:
+    """What every process that works for another begins with: one thread for SimpleITK, no life beyond the parent's."""
+    # Processes share the processors already: threads within them would only contend.
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """End this process once its parent has gone, even if that was killed and could not say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

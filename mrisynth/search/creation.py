@@ -11,15 +11,13 @@ from typing import Any
 
 from mrisynth import __version__
 from mrisynth.data import slices as slices_of
-from mrisynth.data.slices import SubjectSlices
 from mrisynth.data.store import PreparedCohort
 from mrisynth.errors import UsageError
 from mrisynth.files import publish, read_json, write_bytes, write_json
-from mrisynth.results.store import ShownSlices, SweepDirectory, timestamp, write_shown, write_yaml
+from mrisynth.results.store import SweepDirectory, timestamp, write_shown, write_yaml
 from mrisynth.search.space import Space
 from mrisynth.search.study import JOURNAL
-from mrisynth.training.evaluation import baselines
-from mrisynth.training.trial import SHOWN_AXIS
+from mrisynth.training.evaluation import baselines, shown
 
 _LIBRARIES = ("ray", "optuna", "torch", "numpy", "SimpleITK", "pyarrow")
 
@@ -107,28 +105,15 @@ def _lineage(cohort: PreparedCohort) -> dict[str, Any]:
 
 def _write_cohort(sweep: SweepDirectory, cohort: PreparedCohort) -> None:
     """What the data look like: the slices on which trials are scored, their baselines, the subjects' quality."""
-    slices = slices_of.ensure(cohort, axis=SHOWN_AXIS)
+    slices = slices_of.ensure(cohort)
     for subject in slices:
-        write_shown(sweep.slices / subject.subject, _shown(subject))
+        write_shown(sweep.slices / subject.subject, shown(subject))
     scored = {
         name: {"values": evaluation.values, "subjects": evaluation.subjects}
         for name, evaluation in baselines(slices).items()
     }
     write_json(sweep.baselines, {"schema_version": 1, **scored})
     write_json(sweep.cohort / "subjects.json", {"schema_version": 1, "subjects": _qualities(cohort)})
-
-
-def _shown(slices: SubjectSlices) -> ShownSlices:
-    return ShownSlices(
-        subject=slices.subject,
-        low=slices.low,
-        high=slices.high,
-        matched=slices.matched,
-        mask=slices.mask,
-        indices=tuple(map(int, slices.indices)),
-        axis=SHOWN_AXIS,
-        spacing=slices.spacing[1:],
-    )
 
 
 def _qualities(cohort: PreparedCohort) -> list[dict[str, Any]]:

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mrisynth.data.slices import SubjectSlices
+from mrisynth.data.slices import AXIS, SubjectSlices
 from mrisynth.data.stitching import plan_stitch
 from mrisynth.data.store import Standard
+from mrisynth.results.store import ShownSlices
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.loop import infer
 from mrisynth.training.metrics import METRICS
@@ -121,3 +122,17 @@ def _score(slices: Sequence[SubjectSlices], generate_subject: Callable[[SubjectS
 
 def _scores(generated: Images, subject: SubjectSlices) -> dict[str, float]:
     return {name: float(metric.function(generated, subject.high, subject.mask)) for name, metric in METRICS.items()}
+
+
+def shown(slices: SubjectSlices) -> ShownSlices:
+    """What pictures and the dashboard show of a subject's evaluation slices."""
+    return ShownSlices(
+        subject=slices.subject,
+        low=slices.low,
+        high=slices.high,
+        matched=slices.matched,
+        mask=slices.mask,
+        indices=tuple(int(index) for index in slices.indices),
+        axis=AXIS,
+        spacing=slices.spacing[1:],
+    )

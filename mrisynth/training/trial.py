@@ -32,14 +32,11 @@ from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
 from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.models import count_parameters
 from mrisynth.results.pictures import write_pictures
-from mrisynth.results.store import ShownSlices, TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
+from mrisynth.results.store import TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig
-from mrisynth.training.evaluation import Evaluation, evaluate
+from mrisynth.training.evaluation import Evaluation, evaluate, shown
 from mrisynth.training.loop import EpochLosses, TrainingState, prepare_torch, start, to_device, train
-
-SHOWN_AXIS = 0
-"""The axis across which the slices are cut on which trials are scored."""
 
 Record = dict[str, Any]
 Reason = Literal["diverged", "collapsed", "out of memory", "infeasible"]
@@ -127,7 +124,7 @@ def run(
 
 def _run(trial: _Trial) -> Iterator[Record]:
     config = trial.config
-    slices = slices_of.ensure(trial.cohort, axis=SHOWN_AXIS)
+    slices = slices_of.ensure(trial.cohort)
     patches = shards.ensure(trial.cohort, config.patches)
     prepare_torch(config, trial.device)
     state = _start(trial)
@@ -231,10 +228,11 @@ def chosen_generator(state: TrainingState) -> nn.Module:
 def _publish(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], evaluation: Evaluation) -> None:
     """Write the images, and the summary when they are there."""
     images: list[str] = []
+    title = f"trial {trial.directory.root.name}"
     for subject in slices:
         generated = evaluation.generated[subject.subject]
         write_slices(trial.directory.images, subject.subject, generated)
-        images += write_pictures(trial.directory.images, generated, _shown(subject), title=trial.directory.root.name)
+        images += write_pictures(trial.directory.images, generated, shown(subject), title=title)
     generator, adversary = _parameters(state)
     seconds = round(sum(record["seconds"] for record in state.history), 3)
     summary = {
@@ -343,16 +341,3 @@ def _versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
-
-
-def _shown(subject: SubjectSlices) -> ShownSlices:
-    return ShownSlices(
-        subject=subject.subject,
-        low=subject.low,
-        high=subject.high,
-        matched=subject.matched,
-        mask=subject.mask,
-        indices=tuple(int(index) for index in subject.indices),
-        axis=SHOWN_AXIS,
-        spacing=subject.spacing[1:],
-    )

@@ -1,0 +1,5 @@
+"""`python -m mrisynth`."""
+
+from mrisynth.cli import main
+
+main()

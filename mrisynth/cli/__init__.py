@@ -1,0 +1,55 @@
+"""The command line: thin commands; what is heavy is imported inside them, so that `--help` answers at once."""
+
+import sys
+
+import typer
+
+from mrisynth import __version__
+from mrisynth.cli import data, results, space, sweep, trial
+from mrisynth.cli.console import say
+from mrisynth.cli.demo import demo
+from mrisynth.errors import MrisynthError
+
+app = typer.Typer(
+    help="Find the best model for turning low-field MRI into high-field MRI, by search.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"mrisynth {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Find the best model for turning low-field MRI into high-field MRI, by search."""
+
+
+app.command(rich_help_panel="Start here")(demo)
+app.add_typer(data.app, name="data", rich_help_panel="Data")
+app.add_typer(space.app, name="space", rich_help_panel="Search")
+app.command(rich_help_panel="Search")(sweep.sweep)
+app.command(rich_help_panel="Search")(sweep.resume)
+app.command(rich_help_panel="Results")(results.status)
+app.command(rich_help_panel="Results")(results.top)
+app.command(rich_help_panel="Results")(results.dashboard)
+app.command(rich_help_panel="One trial")(trial.train)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one sentence on stderr and its exit code."""
+    try:
+        app()
+    except MrisynthError as error:
+        say(f"[bold red]error:[/] {_escape(str(error))}")
+        sys.exit(error.exit_code)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,59 @@
+"""`mrisynth demo`: the whole way from scans to pictures, on phantoms, offline, in minutes on two cores."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mrisynth.cli.console import say, show
+
+SUBJECTS = 10
+SIZE = (80, 112, 96)
+SEED = 1
+NAME = "demo"
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that the demo makes.")] = Path("demo"),
+    max_trials: Annotated[int | None, typer.Option(min=1, help="Fewer trials than the space's budget.")] = None,
+) -> None:
+    """From phantom scans to a leaderboard and pictures, in minutes; called again, it goes on where it was."""
+    from mrisynth.cli.data import prepare_cohort
+    from mrisynth.cli.sweep import run_and_report
+    from mrisynth.data.cohort import check_pairs, read_pairs
+    from mrisynth.data.phantom import make_cohort
+    from mrisynth.search.driver import resume_sweep, start_sweep
+    from mrisynth.search.space import load_space, with_overrides
+
+    scans, store, results = out / "scans", out / "store", out / "results"
+    pairs = scans / "pairs.csv"
+    size = "x".join(map(str, SIZE))
+    say(f"[bold]1/4[/] scans: {SUBJECTS} phantom specimens of {size} voxels at two field strengths, in {scans}")
+    if not pairs.is_file():
+        make_cohort(scans, subjects=SUBJECTS, size=SIZE, seed=SEED)
+    say(f"[bold]2/4[/] check: mrisynth data check {pairs}")
+    for finding in check_pairs(read_pairs(pairs)):
+        say(f"  {finding.subject}: {finding.message}; {finding.remedy}")
+    say(f"[bold]3/4[/] preparation: mrisynth data prepare {pairs} {store}")
+    prepare_cohort(pairs, store)
+    sweep = results / NAME
+    say(f"[bold]4/4[/] sweep: mrisynth sweep demo --data {store} --results {results} --name {NAME}")
+    if sweep.is_dir():
+        run_and_report(lambda: resume_sweep(sweep, progress=say), sweep)
+    else:
+        space = with_overrides(load_space("demo"), {"budget.trials": max_trials} if max_trials else {})
+        start = partial(start_sweep, space, store=store, results=results, name=NAME, seed=SEED, progress=say)
+        run_and_report(start, sweep)
+    for picture in best_pictures(sweep):
+        show(str(picture))
+
+
+def best_pictures(sweep: Path) -> list[Path]:
+    """The panels of the best trial: low, generated and high side by side, and both differences."""
+    from mrisynth.results.leaderboard import status
+    from mrisynth.results.store import open_sweep
+
+    opened = open_sweep(sweep)
+    best = status(opened)["best"]
+    return sorted(opened.trial(best["trial"]).images.glob("*.png")) if best else []

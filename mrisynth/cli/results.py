@@ -1,0 +1,120 @@
+"""`mrisynth status`, `top` and `dashboard`: reading what sweeps left; needs neither torch nor ray."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mrisynth.cli.console import say, show, show_json, show_table
+from mrisynth.errors import MrisynthError, NotFoundError
+
+Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep: RESULTS/NAME.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")]
+
+
+def status(sweep: Sweep, as_json: AsJson = False) -> None:
+    """How far a sweep is: its state, trials by outcome, budget, best so far."""
+    from mrisynth.results.leaderboard import status as read_status
+    from mrisynth.results.store import open_sweep
+
+    answer = read_status(open_sweep(sweep))
+    if as_json:
+        show_json(answer)
+        return
+    show(f"{answer['sweep']}: {answer['state']}")
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in answer["trials"].items() if count)
+    show(f"trials: {counted or 'none yet'}")
+    for name, budget in answer["budget"].items():
+        limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
+        show(f"{'worker-hours' if name == 'hours' else name}: {budget['spent']:.3g} of {limit}")
+    if best := answer["best"]:
+        show(
+            f"best: trial {best['trial']}, "
+            + ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
+        )
+    if answer["state"] in ("stopped", "stale", "failed"):
+        say(f"go on with: mrisynth resume {sweep}")
+
+
+def top(
+    sweep: Sweep,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many trials.")] = 10,
+    by: Annotated[str | None, typer.Option(help="The metric that ranks; default: the first objective.")] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Only trials that no other beats in every objective.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The best trials of a sweep, beside the baselines."""
+    if as_json:
+        show_json(_leaderboard(sweep, k=k, by=by, pareto=pareto))
+        return
+    show_leaderboard(sweep, k=k, by=by, pareto=pareto)
+
+
+def dashboard(
+    results: Annotated[Path, typer.Argument(help="The folder that holds your sweeps.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 8501,
+    headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
+) -> None:
+    """Browse sweeps, trials and their pictures; binds to this machine only."""
+    from mrisynth.shipped import dashboard_script
+
+    if not results.is_dir():
+        raise NotFoundError(f"{results}: there is no such folder; name the one that you gave to sweep --results")
+    script = dashboard_script()
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    command += ["--server.address=127.0.0.1", f"--server.headless={str(headless).lower()}"]
+    command += ["--server.fileWatcherType=none", "--browser.gatherUsageStats=false"]
+    say(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
+    environment = {**os.environ, "MRISYNTH_RESULTS": str(results.resolve())}
+    code = subprocess.call(command, env=environment, cwd=script.parent)
+    if code not in (0, 130, -2):
+        raise MrisynthError(f"the dashboard ended with code {code}; is port {port} taken? try --port {port + 1}")
+
+
+def show_leaderboard(sweep: Path, *, k: int, by: str | None = None, pareto: bool = False) -> None:
+    """The best trials as a table: what was tried, how it ended, its scores, and its gain over both baselines."""
+    board = _leaderboard(sweep, k=k, by=by, pareto=pareto)
+    metrics = _metrics(board)
+    gains = [f"over {name}" for name in board["baselines"]]
+    rows = [_row(trial, metrics, list(board["baselines"])) for trial in board["trials"]]
+    for name, values in board["baselines"].items():
+        rows.append(["-", name, "baseline", *[_number(values.get(metric)) for metric in metrics], *[""] * len(gains)])
+    title = f"{board['sweep']}: {board['by']}, {board['direction']}; gains are means over subjects (and the least)"
+    show_table(title, ["trial", "model", "outcome", *metrics, *gains], rows, right={*metrics, *gains})
+
+
+def _leaderboard(sweep: Path, *, k: int, by: str | None, pareto: bool) -> dict[str, Any]:
+    from mrisynth.results.index import open_index
+    from mrisynth.results.leaderboard import leaderboard
+    from mrisynth.results.store import open_sweep
+
+    return leaderboard(open_index(open_sweep(sweep)), by=by, k=k, pareto=pareto)
+
+
+def _metrics(board: dict[str, Any]) -> list[str]:
+    """The metric that ranks, then the usual ones."""
+    known = {name for trial in board["trials"] for name in trial["values"]}
+    return [board["by"], *[name for name in ("psnr", "ssim") if name in known and name != board["by"]]]
+
+
+def _row(trial: dict[str, Any], metrics: list[str], baselines: list[str]) -> list[str]:
+    config = trial["config"]
+    adversary = config.get("adversary", "none")
+    model = config.get("generator", "?") + ("" if adversary == "none" else f" + {adversary}")
+    ended = f"pruned, epoch {trial['epochs']}" if trial["outcome"] == "pruned" else trial["outcome"]
+    name = f"{trial['trial']} {trial['name'] or ''}".strip()
+    scores = [_number(trial["values"].get(metric)) for metric in metrics]
+    return [name, model, ended, *scores, *[_gain(trial["gains"].get(baseline)) for baseline in baselines]]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _gain(gain: dict[str, float] | None) -> str:
+    return "-" if gain is None else f"{gain['mean']:+.2f} ({gain['minimum']:+.2f})"

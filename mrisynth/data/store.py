@@ -1,0 +1,229 @@
+"""Reading what preparation made: a cohort, its subjects, and their volumes mapped into memory.
+
+STORE/store.json                           the format's version
+STORE/cohort.json                          which subject is in which split; written last
+STORE/subjects/<key>/volumes.arrow         low, high and mask on one grid
+STORE/subjects/<key>/record.json           how they were made, and how well
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from mrisynth.data.arrays import map_arrays
+from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
+from mrisynth.files import read_json, write_json
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "validation", "test")
+FULL_SCALE = 1000.0
+"""Prepared intensities lie in [0, 1000], as in the paper; standards and scores are on [0, 1]."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standard:
+    """Mean and standard deviation of intensities on [0, 1], by which they are standardised, and that is undone."""
+
+    mean: float
+    std: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedSubject:
+    """One subject of a prepared cohort.
+
+    Attributes:
+        name: the subject's name in this cohort.
+        key: the content key of its volumes.
+        split: "train", "validation" or "test".
+        path: its folder in the store.
+        locked: its volumes may not be read (a test subject that did not come from `read_test`).
+    """
+
+    name: str
+    key: str
+    split: str
+    path: Path
+    locked: bool = False
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """How the subject was prepared, and how well: the whole of its record.json."""
+        record: dict[str, Any] = read_json(self.path / "record.json")
+        return record
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels on the axes (depth, height, width)."""
+        depth, height, width = self.record["shape"]
+        return (depth, height, width)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance of two voxels in mm on the axes (depth, height, width)."""
+        depth, height, width = self.record["spacing"]
+        return (depth, height, width)
+
+    def volumes(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+        """The low and the high scan (intensity in [0, 1000]) and the tissue mask (0 or 1), each (depth, height, width).
+
+        Read-only views of the mapped file: nothing is read before it is used.
+
+        Raises:
+            UsageError: the subject belongs to the test split and did not come from `PreparedCohort.read_test`.
+        """
+        if self.locked:
+            raise UsageError(f"{self.name} is a test subject; {_LOCKED}")
+        arrays = map_arrays(self.path / "volumes.arrow")
+        return arrays["low"], arrays["high"], arrays["mask"]
+
+    def standard(self, scan: str) -> Standard:
+        """The mean and deviation of one scan of this subject, on [0, 1].
+
+        Args:
+            scan: "low" or "high".
+        """
+        return _pool([self.record["statistics"][scan]])
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedCohort:
+    """All subjects of a store, split by subject.
+
+    Attributes:
+        store: the store's folder.
+        data_key: the content key of the subjects, the splits and the seed.
+        seed: what the splits were drawn by, and what else is drawn for the cohort.
+        subjects: in the order of the pairs file.
+    """
+
+    store: Path
+    data_key: str
+    seed: int
+    subjects: tuple[PreparedSubject, ...]
+
+    def of_split(self, split: str) -> tuple[PreparedSubject, ...]:
+        """The subjects of the training or the validation split.
+
+        Raises:
+            UsageError: the test split was asked for.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"there is no split {split!r}; the splits are {', '.join(SPLITS)}")
+        if split == "test":
+            raise UsageError(f"the test split is locked; {_LOCKED}")
+        return tuple(subject for subject in self.subjects if subject.split == split)
+
+    def read_test(self) -> tuple[PreparedSubject, ...]:
+        """The subjects of the test split, for a final evaluation; the cohort's record counts that they were read.
+
+        Raises:
+            InvalidInputError: the store was prepared anew since this cohort was opened.
+        """
+        with lock(self.store, "cohort"):
+            cohort = _read_cohort(self.store)
+            if cohort["data_key"] != self.data_key:
+                raise InvalidInputError(f"{self.store} was prepared anew meanwhile (data key {cohort['data_key']})")
+            write_json(self.store / "cohort.json", {**cohort, "test_reads": cohort["test_reads"] + 1})
+        return tuple(dataclasses.replace(subject, locked=False) for subject in self.subjects if subject.split == "test")
+
+    def high_standard(self) -> Standard:
+        """The mean and deviation of all voxels of the training split's high scans, on [0, 1]."""
+        return _pool([subject.record["statistics"]["high"] for subject in self.of_split("train")])
+
+
+def open_cohort(store: Path) -> PreparedCohort:
+    """The cohort that was prepared in a store.
+
+    Raises:
+        NotFoundError: there is no store, or its preparation has not finished.
+        InvalidInputError: the store is of another version, or a subject's files are missing or damaged.
+    """
+    check_version(store)
+    cohort = _read_cohort(store)
+    subjects = tuple(
+        PreparedSubject(
+            entry["subject"],
+            entry["key"],
+            entry["split"],
+            subject_folder(store, entry["key"]),
+            locked=entry["split"] == "test",
+        )
+        for entry in cohort["subjects"]
+    )
+    for subject in subjects:
+        if not is_prepared(subject.path):
+            raise InvalidInputError(
+                f"{subject.path} ({subject.name}) is missing or damaged; prepare {store} again: only that is made anew"
+            )
+    return PreparedCohort(store, cohort["data_key"], cohort["seed"], subjects)
+
+
+def check_version(store: Path) -> None:
+    """Refuse a folder that is no store, or one of another version.
+
+    Raises:
+        NotFoundError: the folder has no store.json.
+        InvalidInputError: its version is not ours.
+    """
+    try:
+        version = read_json(store / "store.json")["schema_version"]
+    except NotFoundError:
+        raise NotFoundError(
+            f"{store} is not a prepared store; make one with `mrisynth data prepare PAIRS {store}`"
+        ) from None
+    if version != SCHEMA_VERSION:
+        raise InvalidInputError(
+            f"{store} is a store of version {version}, and this is for version {SCHEMA_VERSION}; prepare a new one"
+        )
+
+
+def subject_folder(store: Path, key: str) -> Path:
+    """Where the subject of a content key stands in a store."""
+    return store / "subjects" / key
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a subject's folder is there and its volumes have the length that its record says."""
+    try:
+        record = read_json(folder / "record.json")
+        return bool((folder / "volumes.arrow").stat().st_size == record["volumes"]["bytes"])
+    except (NotFoundError, FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def lock(store: Path, name: str) -> FileLock:
+    """A lock between processes for one part of a store; the kernel releases it when its holder dies."""
+    (store / "locks").mkdir(parents=True, exist_ok=True)
+    return FileLock(store / "locks" / f"{name}.lock")
+
+
+_LOCKED = "only a final evaluation may read it, through PreparedCohort.read_test, which counts"
+
+
+def _read_cohort(store: Path) -> dict[str, Any]:
+    """The store's cohort.json."""
+    try:
+        cohort: dict[str, Any] = read_json(store / "cohort.json")
+    except NotFoundError:
+        raise NotFoundError(
+            f"the preparation of {store} has not finished; "
+            f"run `mrisynth data prepare PAIRS {store}` again to continue it"
+        ) from None
+    return cohort
+
+
+def _pool(statistics: Iterable[dict[str, Any]]) -> Standard:
+    """Mean and deviation of several volumes' voxels together, from [0, 1000] to [0, 1]."""
+    parts = list(statistics)
+    total = sum(part["count"] for part in parts)
+    mean = sum(part["count"] * part["mean"] for part in parts) / total
+    variance = sum(part["count"] * (part["std"] ** 2 + (part["mean"] - mean) ** 2) for part in parts) / total
+    return Standard(mean / FULL_SCALE, math.sqrt(variance) / FULL_SCALE)

@@ -1,0 +1,182 @@
+"""One subject's preparation in the paper's order (bias, intensity, registration), published under a content key."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from mrisynth import __version__
+from mrisynth.data import alignment, bias, intensity, registration
+from mrisynth.data.alignment import Alignment
+from mrisynth.data.arrays import write_arrays
+from mrisynth.data.cohort import Pair
+from mrisynth.data.digests import digest_input
+from mrisynth.data.preparation_config import PreparationConfig
+from mrisynth.data.registration import GivenConfig
+from mrisynth.data.store import SCHEMA_VERSION, is_prepared, lock, subject_folder
+from mrisynth.data.volumes import read_volume
+from mrisynth.errors import InvalidInputError
+from mrisynth.files import digest, publish, write_json
+
+STAGES = {"bias": bias.VERSION, "intensity": intensity.VERSION, "registration": registration.VERSION}
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectJob:
+    """All that a worker needs to prepare one subject.
+
+    Attributes:
+        pair: its files.
+        store: where the result goes.
+        config: the settings as they hold for this pair.
+        inputs: "low", "high" and, where there is one, "mask" and "low_to_high": the file's digest.
+    """
+
+    pair: Pair
+    store: Path
+    config: PreparationConfig
+    inputs: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """The content key: what goes in, every setting that changes what comes out, and the versions of the stages."""
+        return digest({"inputs": self.inputs, "config": self.config.model_dump(mode="json"), "stages": STAGES})
+
+    @property
+    def folder(self) -> Path:
+        """Where the prepared subject stands."""
+        return subject_folder(self.store, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedScans:
+    """Both scans on the high scan's grid.
+
+    Attributes:
+        low: registered, float32 in [0, 1000].
+        high: float32 in [0, 1000].
+        mask: tissue that both scans show, uint8, 0 or 1.
+        transform: from points of the high scan to points of the low scan.
+        quality: how well they lie on each other.
+    """
+
+    low: sitk.Image
+    high: sitk.Image
+    mask: sitk.Image
+    transform: sitk.Transform
+    quality: Alignment
+
+
+def prepare_subject(job: SubjectJob) -> bool:
+    """Prepare one subject unless it is there; whoever comes second waits for the first, or takes over if it died.
+
+    Returns:
+        Whether it was made now (otherwise it was there).
+
+    Raises:
+        InvalidInputError: a file cannot be used, or changed since its digest was taken.
+    """
+    with lock(job.store, job.key):
+        if is_prepared(job.folder):
+            return False
+        remove_unfinished(job.store, job.key)
+        started = time.monotonic()
+        scans = align_scans(job)
+        _check_unchanged(job)
+        with publish(job.folder) as folder:
+            arrays = _arrays(scans)
+            write_arrays(folder / "volumes.arrow", arrays)
+            record = _record(job, scans, arrays)
+            record["volumes"] = {"bytes": (folder / "volumes.arrow").stat().st_size}
+            write_json(folder / "record.json", {**record, "seconds": round(time.monotonic() - started, 2)})
+    return True
+
+
+def remove_unfinished(store: Path, key: str) -> None:
+    """Remove what a dead builder left of a subject, or a damaged one; the caller holds the subject's lock."""
+    folder = subject_folder(store, key)
+    for leftover in [folder, *folder.parent.glob(f".{key}.*.tmp")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def align_scans(job: SubjectJob) -> PreparedScans:
+    """Read both scans, correct, scale, register and resample them.
+
+    Raises:
+        InvalidInputError: a file cannot be used, or no tissue is found that both scans show.
+    """
+    config = job.config
+    low, high = (
+        intensity.scale(bias.correct(read_volume(path).to_image(), config.bias), config.intensity)
+        for path in (job.pair.low, job.pair.high)
+    )
+    transform = _transform(job, low, high)
+    registered = registration.resample(low, high, transform, interpolation=config.registration.interpolation)
+    tissue = _tissue(job.pair, high)
+    mask = sitk.And(tissue, registration.coverage(low, high, transform))
+    if not sitk.GetArrayViewFromImage(mask).any():
+        raise InvalidInputError(
+            f"{job.pair.low} shows nothing of the tissue in {job.pair.high} after registration; "
+            "check that both show the same specimen and that their headers are right"
+        )
+    before = registration.resample(low, high, sitk.Transform(3, sitk.sitkIdentity))
+    quality = alignment.measure(before, registered, high, transform=transform, tissue=tissue, mask=mask)
+    return PreparedScans(registered, high, mask, transform, quality)
+
+
+def _transform(job: SubjectJob, low: sitk.Image, high: sitk.Image) -> sitk.Transform:
+    """The transform that is given with the pair, or that registration finds."""
+    config = job.config.registration
+    if not isinstance(config, GivenConfig):
+        return registration.register(low, high, config)
+    assert job.pair.low_to_high is not None, "the plan of the preparation saw to it"
+    return registration.read_transform(job.pair.low_to_high)
+
+
+def _tissue(pair: Pair, high: sitk.Image) -> sitk.Image:
+    """The mask that is given with the pair, on the high scan's grid, or the tissue that the high scan shows."""
+    if pair.mask is None:
+        return intensity.tissue_mask(high)
+    given = sitk.Cast(read_volume(pair.mask).to_image() > 0, sitk.sitkUInt8)
+    return sitk.Resample(given, high, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0.0)
+
+
+def _check_unchanged(job: SubjectJob) -> None:
+    """Refuse to publish under the digest of a file that somebody changed meanwhile."""
+    for name, expected in job.inputs.items():
+        path = getattr(job.pair, name)
+        if digest_input(path) != expected:
+            raise InvalidInputError(f"{path} was changed while it was being prepared; prepare again")
+
+
+def _arrays(scans: PreparedScans) -> dict[str, NDArray[Any]]:
+    """The three volumes, (depth, height, width) each, as views."""
+    images = {"low": scans.low, "high": scans.high, "mask": scans.mask}
+    return {name: sitk.GetArrayViewFromImage(image) for name, image in images.items()}
+
+
+def _record(job: SubjectJob, scans: PreparedScans, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """What record.json keeps of a subject."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "subject": job.pair.subject,
+        "key": job.key,
+        "inputs": {name: {"path": str(getattr(job.pair, name)), "sha256": sha} for name, sha in job.inputs.items()},
+        "config": job.config.model_dump(mode="json"),
+        "stages": STAGES,
+        "versions": {"mrisynth": __version__, "SimpleITK": version("SimpleITK"), "numpy": np.__version__},
+        "shape": list(arrays["high"].shape),
+        "spacing": list(scans.high.GetSpacing()[::-1]),
+        "origin": list(scans.high.GetOrigin()),
+        "direction": list(scans.high.GetDirection()),
+        "quality": scans.quality.model_dump(mode="json"),
+        "flags": scans.quality.flags(),
+        "statistics": {name: intensity.statistics(arrays[name]) for name in ("low", "high")},
+        "histograms": {name: intensity.histogram(arrays[name]) for name in ("low", "high")},
+    }

@@ -1,0 +1,58 @@
+"""Small inputs that several test files share."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from mrisynth.cli import main
+
+
+class Answer(NamedTuple):
+    """What a command left: its exit code and its two streams."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Answer]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run."""
+    missing = {"browser": not Path("/usr/bin/chromium").exists()}
+    if any(item.get_closest_marker("gpu") for item in items):
+        import torch
+
+        missing["gpu"] = not torch.cuda.is_available()
+    for item in items:
+        for marker in (name for name, lacking in missing.items() if lacking and item.get_closest_marker(name)):
+            item.add_marker(pytest.mark.skip(reason=f"there is no {marker} here"))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `mrisynth ARGUMENTS` in this process."""
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["mrisynth", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Answer(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def phantom_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom cohort of three subjects, 32 high-field voxels an axis: its folder. Never written to."""
+    from mrisynth.data.phantom import make_cohort
+
+    return make_cohort(tmp_path_factory.mktemp("phantom"), subjects=3, size=(32, 32, 32), seed=3, jobs=1).parent
