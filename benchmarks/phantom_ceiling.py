@@ -48,9 +48,7 @@ def main() -> None:
     shown = slices.ensure(open_cohort(arguments.store))
     ceiling = {s.subject: score_truth(s, Truth.load(arguments.truth / f"{s.subject}.npz")) for s in shown}
     for name in ("low", "matched"):
-        found = {
-            s.subject: {m: METRICS[m].function(getattr(s, name), s.high, s.mask) for m in SHOWN} for s in shown
-        }
+        found = {s.subject: {m: METRICS[m].function(getattr(s, name), s.high, s.mask) for m in SHOWN} for s in shown}
         print(row({"low": "identity"}.get(name, name), found))
     if arguments.sweep:
         index = open_index(open_sweep(arguments.sweep))

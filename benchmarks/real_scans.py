@@ -1,4 +1,4 @@
-"""Real brain scans, from files to a leaderboard: degrade, check, prepare, sweep, through the commands that a user types.
+"""Real brain scans, from files to a leaderboard: degrade, check, prepare, sweep, through a user's own commands.
 
 Three brains, three subjects, each a block from its middle:
 
@@ -6,8 +6,8 @@ Three brains, three subjects, each a block from its middle:
 - macaque-inia19: the average of 100 macaques' brains, T1, 0.5 mm (Debian package mricron-data) train
 - human-mni152: the average of 152 people's brains, T1, 1 mm (PyPI package nilearn)             validation
 
-None of them is a 7T or 9.4T scan, and their low-field partners are made by `mrisynth data degrade`: what comes out says that the way works
-on real anatomy and real intensities, not how well any model would do on a low-field scanner.
+None of them is a 7T or 9.4T scan, and their low-field partners are made by `mrisynth data degrade`: what comes out
+says that the way works on real anatomy and real intensities, not how well a model would do on a low-field scanner.
 
     apt-get install mricron-data && pip install -c constraints.txt nilearn
     python benchmarks/real_scans.py --out benchmarks/out/real

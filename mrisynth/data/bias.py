@@ -37,7 +37,8 @@ def correct(image: sitk.Image, config: BiasConfig) -> sitk.Image:
     """
     if not config.enabled:
         return image
-    return image / sitk.Exp(log_field(image, config))
+    # SimpleITK divides into float64.
+    return sitk.Cast(image / sitk.Exp(log_field(image, config)), sitk.sitkFloat32)
 
 
 def log_field(image: sitk.Image, config: BiasConfig) -> sitk.Image:
