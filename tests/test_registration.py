@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from mrisynth.data import bias, intensity, registration
+from mrisynth.data.alignment import jacobian_range
 from mrisynth.data.bias import BiasConfig
 from mrisynth.data.intensity import IntensityConfig
 from mrisynth.data.registration import (
@@ -112,3 +114,19 @@ def test_a_given_transform_is_read_and_a_broken_one_is_refused(tmp_path) -> None
     sitk.WriteTransform(sitk.TranslationTransform(2, (1.0, 2.0)), str(tmp_path / "flat.tfm"))
     with pytest.raises(InvalidInputError, match="2 dimensions"):
         read_transform(tmp_path / "flat.tfm")
+
+
+def test_tissue_at_the_edge_of_the_scan_is_not_folded() -> None:
+    noise = ndimage.gaussian_filter(np.random.default_rng(2).normal(size=(64, 64, 64)), 2.5)
+    distance = np.sqrt(sum((axis - 31.5) ** 2 for axis in np.indices(noise.shape)))
+    specimen = np.where(distance < 24, 500 + 400 * np.tanh(noise / noise.std()), 20)[14:46]
+    high = sitk.GetImageFromArray(specimen.astype(np.float32))
+    high.SetSpacing([SPACING] * 3)
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(0.0, 0.08, 0.0)
+    back = sitk.TranslationTransform(3, (0.0, 0.0, -0.3))
+    low = sitk.Resample(high, high, sitk.CompositeTransform([back, turn]), sitk.sitkLinear, 20.0)
+    mask = sitk.GetImageFromArray((specimen > 100).astype(np.uint8))
+    mask.CopyInformation(high)
+    least, _ = jacobian_range(register(low, high, CorrelationConfig()), mask)
+    assert least > 0.5

@@ -34,6 +34,7 @@ def show(sweep: SweepDirectory, trial: int) -> None:
     index = right.select_slider(
         f"Slice (of axis {shown.axis})",
         shown.indices,
+        value=shown.indices[len(shown.indices) // 2],
         key="slice",
         bind="query-params",
         disabled=len(shown.indices) < 2,

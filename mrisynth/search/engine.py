@@ -22,7 +22,6 @@ from mrisynth.search.index_writer import IndexWriter
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_AUTH_MODE": "token",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     # When Ray's own memory monitor kills a trial, Tune aborts the whole run; the kernel's kill is an ordinary failure.
