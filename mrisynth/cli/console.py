@@ -1,6 +1,8 @@
 """Data go to stdout, messages to stderr; progress is drawn on a terminal only."""
 
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,11 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
 # In a pipe or a file a row of a table stays one line.
 _WIDE = 400
+
+
+def program() -> str:
+    """How to call this program again: by its name if the shell finds it, else as it was called."""
+    return "mrisynth" if shutil.which("mrisynth") else sys.argv[0]
 
 
 def say(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mrisynth.cli.console import progress_bar, say, show, show_json, show_table
+from mrisynth.cli.console import program, progress_bar, say, show, show_json, show_table
 from mrisynth.errors import InvalidInputError, UsageError
 
 app = typer.Typer(help="Scans and prepared cohorts.", no_args_is_help=True)
@@ -32,7 +32,7 @@ def phantom(
     from mrisynth.data.phantom import make_cohort
 
     pairs = make_cohort(out, subjects=subjects, size=parse_size(size), seed=seed, anatomy=anatomy, jobs=jobs)
-    say(f"{subjects} phantom subjects; check them with: mrisynth data check {pairs}")
+    say(f"{subjects} phantom subjects; check them with: {program()} data check {pairs}")
     show(str(pairs))
 
 

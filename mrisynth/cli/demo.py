@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mrisynth.cli.console import say, show
+from mrisynth.cli.console import program, say
 
 SUBJECTS = 10
 SIZE = (80, 112, 96)
@@ -32,28 +32,16 @@ def demo(
     say(f"[bold]1/4[/] scans: {SUBJECTS} phantom specimens of {size} voxels at two field strengths, in {scans}")
     if not pairs.is_file():
         make_cohort(scans, subjects=SUBJECTS, size=SIZE, seed=SEED)
-    say(f"[bold]2/4[/] check: mrisynth data check {pairs}")
+    say(f"[bold]2/4[/] check: {program()} data check {pairs}")
     for finding in check_pairs(read_pairs(pairs)):
         say(f"  {finding.subject}: {finding.message}; {finding.remedy}")
-    say(f"[bold]3/4[/] preparation: mrisynth data prepare {pairs} {store}")
+    say(f"[bold]3/4[/] preparation: {program()} data prepare {pairs} {store}")
     prepare_cohort(pairs, store)
     sweep = results / NAME
-    say(f"[bold]4/4[/] sweep: mrisynth sweep demo --data {store} --results {results} --name {NAME}")
+    say(f"[bold]4/4[/] sweep: {program()} sweep demo --data {store} --results {results} --name {NAME}")
     if sweep.is_dir():
         run_and_report(lambda: resume_sweep(sweep, progress=say), sweep)
     else:
         space = with_overrides(load_space("demo"), {"budget.trials": max_trials} if max_trials else {})
         start = partial(start_sweep, space, store=store, results=results, name=NAME, seed=SEED, progress=say)
         run_and_report(start, sweep)
-    for picture in best_pictures(sweep):
-        show(str(picture))
-
-
-def best_pictures(sweep: Path) -> list[Path]:
-    """The panels of the best trial: low, generated and high side by side, and both differences."""
-    from mrisynth.results.leaderboard import status
-    from mrisynth.results.store import open_sweep
-
-    opened = open_sweep(sweep)
-    best = status(opened)["best"]
-    return sorted(opened.trial(best["trial"]).images.glob("*.png")) if best else []

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mrisynth.cli.console import say, show, show_json, show_table
+from mrisynth.cli.console import program, say, show, show_json, show_table
 from mrisynth.errors import MrisynthError, NotFoundError
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep: RESULTS/NAME.")]
@@ -36,7 +36,7 @@ def status(sweep: Sweep, as_json: AsJson = False) -> None:
             + ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
         )
     if answer["state"] in ("stopped", "stale", "failed"):
-        say(f"go on with: mrisynth resume {sweep}")
+        say(f"go on with: {program()} resume {sweep}")
 
 
 def top(
@@ -86,6 +86,22 @@ def show_leaderboard(sweep: Path, *, k: int, by: str | None = None, pareto: bool
         rows.append(["-", name, "baseline", *[_number(values.get(metric)) for metric in metrics], *[""] * len(gains)])
     title = f"{board['sweep']}: {board['by']}, {board['direction']}; gains are means over subjects (and the least)"
     show_table(title, ["trial", "model", "outcome", *metrics, *gains], rows, right={*metrics, *gains})
+
+
+def show_pictures(sweep: Path) -> None:
+    """The paths of the best trial's panels: of each subject the middle slice."""
+    from mrisynth.results.leaderboard import status as read_status
+    from mrisynth.results.store import open_sweep, read_shown
+
+    opened = open_sweep(sweep)
+    best = read_status(opened)["best"]
+    if best is None:
+        return
+    images = opened.trial(best["trial"]).images
+    say(f"pictures of trial {best['trial']} (low, generated, high, differences); more in {images}:")
+    for folder in sorted(opened.slices.iterdir()):
+        indices = read_shown(folder).indices
+        show(str(images / f"{folder.name}-{indices[len(indices) // 2]}.png"))
 
 
 def _leaderboard(sweep: Path, *, k: int, by: str | None, pareto: bool) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mrisynth.cli.console import say
-from mrisynth.cli.results import show_leaderboard
+from mrisynth.cli.console import program, say
+from mrisynth.cli.results import show_leaderboard, show_pictures
 
 if TYPE_CHECKING:
     from mrisynth.search.driver import SweepOutcome
@@ -69,7 +69,8 @@ def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path) -> None:
     """Drive a sweep to its end, then show what came out; the exit code says how it ended."""
     outcome = drive()
     if outcome.state == "stopped":
-        say(f"stopped; go on with: mrisynth resume {folder}")
+        say(f"stopped; go on with: {program()} resume {folder}")
         raise typer.Exit(128 + outcome.signal if outcome.signal else 0)
     show_leaderboard(folder, k=5)
-    say(f"browse it: mrisynth dashboard {folder.parent}")
+    show_pictures(folder)
+    say(f"browse all of it: {program()} dashboard {folder.parent}")
