@@ -33,6 +33,8 @@ SETTINGS = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
 }
 
+_TOKEN = Path("~/.ray/auth_token")
+
 REACHED_WITHIN = 10.0
 """How long the head of a cluster may take to accept a connection, in seconds."""
 
@@ -66,6 +68,9 @@ def ray_session(address: str | None) -> Iterator[None]:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    if address is not None and _has_token():
+        # Before Ray is imported, which looks once; a cluster that Ray starts itself has its token without this.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     if ray.is_initialized():
@@ -127,6 +132,12 @@ def run_trials(
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _has_token() -> bool:
+    """Whether there is a token for Ray to show to a cluster, in one of the places where Ray looks."""
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return given or _TOKEN.expanduser().is_file()
+
+
 def _refuse_unreachable(address: str) -> None:
     """Ray itself tries for minutes before it gives up an address."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -150,9 +161,8 @@ def connect(address: str | None) -> None:
     try:
         if address is None:
             ray.init(address="local", include_dashboard=False, **quiet)
-            token = Path("~/.ray/auth_token").expanduser()
-            if token.is_file():
-                token.chmod(0o600)
+            if _TOKEN.expanduser().is_file():
+                _TOKEN.expanduser().chmod(0o600)
         else:
             _refuse_unreachable(address)
             ray.init(address=address, runtime_env={"env_vars": SETTINGS}, **quiet)
