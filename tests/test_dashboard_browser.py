@@ -132,7 +132,7 @@ def test_from_the_sweeps_over_the_filtered_trials_to_a_picture_and_back(address,
     page.get_by_text("Trial 1 completed 4 of 4 epochs.").wait_for()
     page.wait_for_url(re.compile(r"/trial\?.*trial=1"))
     page.get_by_test_id("stImage").locator("img").wait_for()
-    np.testing.assert_array_equal(shown_picture(page, address), expected_picture(sweep, 1, "rat-1", 0, 10))
+    np.testing.assert_array_equal(shown_picture(page, address), expected_picture(sweep, 1, "rat-1", 1, 20))
 
     page.get_by_role("link", name="Back to the trials").click()
     page.get_by_text("3 of 7 trials").wait_for()
