@@ -74,8 +74,19 @@ def _summarize(trial: TrialDirectory, config: dict[str, Any], record: dict[str, 
     )
 
 
+def _meet(count: int, trial: TrialDirectory) -> None:
+    """Wait until so many trials have begun, however long a second worker takes to start."""
+    (trial.root / "here").touch()
+    deadline = time.monotonic() + 90
+    while len(list(trial.root.parent.glob("*/here"))) < count:
+        assert time.monotonic() < deadline, "no other trial began"
+        time.sleep(0.05)
+
+
 def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> None:
-    """Do what the configuration asks for in this epoch: wait, raise, die once, or reject itself."""
+    """Do what the configuration asks for in this epoch: meet others, wait, raise, die once, or reject itself."""
+    if epoch == 1 and "meet" in config:
+        _meet(config["meet"], trial)
     if "wait" in config:
         time.sleep(config["wait"])
     if epoch == config.get("raise_at"):

@@ -60,7 +60,8 @@ def with_setting(**setting):
 
 def test_trials_overlap_in_workers_that_are_used_again(tmp_path):
     sweep = make_sweep(tmp_path)
-    conductor = run(sweep, make_plan(tmp_path, suggest=with_setting(wait=0.05), budget=Budget(trials=8)))
+    plan = make_plan(tmp_path, suggest=with_setting(wait=0.05, meet=2), budget=Budget(trials=8))
+    conductor = run(sweep, plan)
     assert outcomes(sweep) == dict.fromkeys(range(8), "completed")
     assert [trial.state for trial in conductor.study.trials] == [TrialState.COMPLETE] * 8
     workers = {record["pid"] for d in sweep.trial_directories() for record in read_records(d.history)}
@@ -135,7 +136,7 @@ def test_a_rejected_trial_is_told_pruned_and_not_tried_again(tmp_path):
 
 
 def test_stopped_it_leaves_trials_that_go_on_later(tmp_path):
-    plan = make_plan(tmp_path, suggest=with_setting(wait=0.2), budget=Budget(trials=3))
+    plan = make_plan(tmp_path, suggest=with_setting(wait=0.5), budget=Budget(trials=3))
     sweep = make_sweep(tmp_path)
     run(sweep, plan, should_stop=lambda: any(len(epochs) >= 2 for epochs in epochs_trained(sweep).values()))
     assert outcomes(sweep) == {}
