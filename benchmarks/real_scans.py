@@ -75,9 +75,9 @@ def cut_block(path: Path, out: Path) -> None:
 
 def name_splits(pairs: Path, splits: dict[str, str]) -> None:
     """Add the column `split`."""
-    with pairs.open(newline="") as stream:
+    with pairs.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    with pairs.open("w", newline="") as stream:
+    with pairs.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, ["subject", "low", "high", "split"])
         writer.writeheader()
         writer.writerows({**row, "split": splits[row["subject"]]} for row in rows)
@@ -101,7 +101,7 @@ def main() -> None:
     pairs = out / "pairs" / "pairs.csv"
     name_splits(pairs, {subject: split for subject, (_, split) in scans.items()})
     space = out / "space.yaml"
-    space.write_text(SPACE)
+    space.write_text(SPACE, encoding="utf-8")
     mrisynth("data", "check", pairs)
     mrisynth("data", "prepare", pairs, out / "store")
     mrisynth("data", "info", out / "store")

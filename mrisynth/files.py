@@ -51,7 +51,7 @@ def read_json(path: Path) -> Any:
         NotFoundError: there is no such file.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
 

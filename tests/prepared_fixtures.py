@@ -23,12 +23,12 @@ def make_volumes(name, shape):
 def make_store(store, splits=SPLITS, *, shape=(12, 20, 24), seed=0):
     """Write a store of one small subject for each name, and open it."""
     store.mkdir(parents=True, exist_ok=True)
-    (store / "store.json").write_text('{"schema_version": 1}')
+    (store / "store.json").write_text('{"schema_version": 1}', encoding="utf-8")
     for name in splits:
         write_subject(store / "subjects" / f"key-of-{name}", *make_volumes(name, shape))
     subjects = [{"subject": name, "key": f"key-of-{name}", "split": split} for name, split in splits.items()]
     cohort = {"schema_version": 1, "data_key": "data", "seed": seed, "subjects": subjects, "test_reads": 0}
-    (store / "cohort.json").write_text(json.dumps(cohort))
+    (store / "cohort.json").write_text(json.dumps(cohort), encoding="utf-8")
     return open_cohort(store)
 
 
@@ -45,4 +45,4 @@ def write_subject(folder, low, high, mask):
         },
         "histograms": {scan: np.histogram(array, 1000, (0, 1000))[0].tolist() for scan, array in scans.items()},
     }
-    (folder / "record.json").write_text(json.dumps(record))
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")

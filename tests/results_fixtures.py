@@ -113,7 +113,7 @@ def make_trial(sweep: SweepDirectory, number: int, *, epochs: int) -> TrialDirec
         started = (BEGAN + timedelta(minutes=10 * number)).isoformat()
         write_json(trial.attempts / "a.json", {"token": "a", "host": "node-1", "pid": 7, "started": started})
         lines = [json.dumps(epoch_record(number, epoch)) for epoch in range(1, epochs + 1)]
-        trial.history.write_text("".join(f"{line}\n" for line in lines))
+        trial.history.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return trial
 
 
@@ -191,7 +191,7 @@ def _make_trials(sweep: SweepDirectory) -> None:
     add_outcome(trial, message="Pruned at epoch 2: 2nd of 3.", rung=2)
     add_outcome(make_trial(sweep, 3, epochs=1), message="The loss became NaN in epoch 2.", reason="diverged")
     add_outcome(make_trial(sweep, 4, epochs=1), message="The worker died three times.", reason="worker")
-    with make_trial(sweep, 5, epochs=2).history.open("a") as stream:
+    with make_trial(sweep, 5, epochs=2).history.open("a", encoding="utf-8") as stream:
         stream.write('{"epoch": 3, "tra')
     make_trial(sweep, 6, epochs=0)
     (sweep.trials / "notes of mine").mkdir()

@@ -57,7 +57,7 @@ def train_stub(
         }
         history.append(record)
         write_json(checkpoint, {"epoch": epoch, "history": history})
-        with trial.history.open("a") as stream:
+        with trial.history.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
         _summarize(trial, config, record)
         yield record

@@ -24,7 +24,7 @@ def ensure(store, build=build_numbers):
 
 
 def build_counted(folder):
-    with (folder.parent.parent / "builds.log").open("a") as log:
+    with (folder.parent.parent / "builds.log").open("a", encoding="utf-8") as log:
         log.write(f"{os.getpid()}\n")
     return build_numbers(folder)
 
@@ -70,7 +70,7 @@ def build(folder):
 artefacts.ensure(Path(sys.argv[1]) / "things" / "key", build, store=Path(sys.argv[1]))
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as builder:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as builder:
         assert builder.stdout.readline() == "building\n"
         builder.send_signal(signal.SIGKILL)
     assert len(list((tmp_path / "things").iterdir())) == 1
@@ -87,7 +87,7 @@ def test_two_processes_at_once_build_once(tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
-    assert len((tmp_path / "builds.log").read_text().splitlines()) == 20
+    assert len((tmp_path / "builds.log").read_text(encoding="utf-8").splitlines()) == 20
 
 
 def spoil_file(folder):
@@ -99,12 +99,12 @@ def remove_file(folder):
 
 
 def spoil_manifest(folder):
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace("by hand", "by hund"))
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
+    (folder / "manifest.json").write_text(text.replace("by hand", "by hund"), encoding="utf-8")
 
 
 def cut_manifest(folder):
-    (folder / "manifest.json").write_text((folder / "manifest.json").read_text()[:40])
+    (folder / "manifest.json").write_text((folder / "manifest.json").read_text(encoding="utf-8")[:40], encoding="utf-8")
 
 
 def remove_manifest(folder):

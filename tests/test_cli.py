@@ -37,7 +37,7 @@ def test_help_answers_at_once() -> None:
     seconds = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        answer = subprocess.run(command, check=True, capture_output=True, text=True)
+        answer = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert "sweep" in answer.stdout
@@ -47,7 +47,9 @@ def test_help_answers_at_once() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, mrisynth.cli; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    modules = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8"
+    ).stdout.split()
     assert not {"torch", "ray", "optuna", "SimpleITK", "numpy", "pyarrow", "streamlit", "pydantic"} & set(modules)
 
 
@@ -102,8 +104,8 @@ def delete(scans: Path) -> None:
 
 def list_twice(scans: Path) -> None:
     pairs = scans / "pairs.csv"
-    lines = pairs.read_text().splitlines()
-    pairs.write_text("\n".join([*lines, lines[2]]) + "\n")
+    lines = pairs.read_text(encoding="utf-8").splitlines()
+    pairs.write_text("\n".join([*lines, lines[2]]) + "\n", encoding="utf-8")
 
 
 BAD_SCANS = {
@@ -157,7 +159,7 @@ def test_bad_spaces_are_refused_and_nothing_is_left(mistake: str, tmp_path: Path
     before, after, line, word = BAD_SPACES[mistake]
     assert before in SPACE
     path = tmp_path / "mine.yaml"
-    path.write_text(SPACE.replace(before, after))
+    path.write_text(SPACE.replace(before, after), encoding="utf-8")
     checked = command("space", "check", path)
     swept = command("sweep", path, "--data", tmp_path / "store", "--results", tmp_path / "results", "--name", "a")
     for answer in (checked, swept):
@@ -200,7 +202,7 @@ def test_a_wrong_option_is_a_usage_error(command: Command) -> None:
 
 def test_space_show_prints_what_is_searched(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(SPACE)
+    path.write_text(SPACE, encoding="utf-8")
     value = json.loads(command("space", "show", path, "--json").stdout)
     assert value["schema_version"] == 1
     assert set(value["search"]) == {"losses.l1"}

@@ -30,7 +30,7 @@ def check(*pairs: Pair) -> list[Finding]:
 
 def write_csv(folder: Path, text: str) -> Path:
     path = folder / "pairs.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -203,7 +203,7 @@ def test_a_given_transform_may_bridge_grids_that_lie_apart(pair: Pair, tmp_path:
 
 
 def test_a_file_that_is_no_transform_is_refused(pair: Pair, tmp_path: Path) -> None:
-    (tmp_path / "move.tfm").write_text("nothing")
+    (tmp_path / "move.tfm").write_text("nothing", encoding="utf-8")
     assert codes(check(replace(pair, low_to_high=tmp_path / "move.tfm"))) == ["transform"]
     assert codes(check(replace(pair, low_to_high=tmp_path / "none.tfm"))) == ["missing"]
 

@@ -189,7 +189,7 @@ def test_a_sweep_whose_workers_always_fail_gives_up(tmp_path):
     conductor = open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=50)))
     for _ in range(LOSSES_IN_A_ROW):
         number = conductor.next_trial().number
-        token = (sweep.trial(number).root / "fence").read_text()
+        token = (sweep.trial(number).root / "fence").read_text(encoding="utf-8")
         write_json(sweep.trial(number).attempts / f"{token}.json", {"error": "OSError: the disk is gone"})
         conductor.fail_attempt(number)
         conductor.lose(number)
@@ -201,9 +201,9 @@ def test_a_failed_attempt_loses_its_right_to_write(tmp_path):
     sweep = make_sweep(tmp_path)
     conductor = open_conductor(sweep, make_plan(tmp_path))
     number = conductor.next_trial().number
-    before = (sweep.trial(number).root / "fence").read_text()
+    before = (sweep.trial(number).root / "fence").read_text(encoding="utf-8")
     conductor.fail_attempt(number)
-    assert (sweep.trial(number).root / "fence").read_text() != before
+    assert (sweep.trial(number).root / "fence").read_text(encoding="utf-8") != before
 
 
 def test_a_retry_runs_beyond_the_budget_and_does_not_count(tmp_path):

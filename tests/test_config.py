@@ -234,9 +234,11 @@ def test_configs_built_in_code_are_checked_as_well() -> None:
 
 def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
     file = tmp_path / "trial.yaml"
-    file.write_text("generator: unet\nadversary: none\nunet: {levels: 5}\noptimizer: {generator_lr: 1e-5}\n")
+    file.write_text(
+        "generator: unet\nadversary: none\nunet: {levels: 5}\noptimizer: {generator_lr: 1e-5}\n", encoding="utf-8"
+    )
     assert load_config(file).optimizer.generator_lr == 1e-5
-    file.write_text("generator: unet\nepochs: 0\n")
+    file.write_text("generator: unet\nepochs: 0\n", encoding="utf-8")
     with pytest.raises(InvalidConfigError, match=r"trial.yaml: epochs is 0"):
         load_config(file)
     with pytest.raises(NotFoundError):

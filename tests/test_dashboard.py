@@ -96,8 +96,8 @@ def test_the_state_is_said_in_words(sweep, visit, state, said):
 
 
 def test_a_sweep_whose_driver_fell_silent_is_stale(sweep, visit):
-    beat = json.loads(sweep.heartbeat.read_text())
-    sweep.heartbeat.write_text(json.dumps({**beat, "time": "2020-01-01T00:00:00+00:00"}))
+    beat = json.loads(sweep.heartbeat.read_text(encoding="utf-8"))
+    sweep.heartbeat.write_text(json.dumps({**beat, "time": "2020-01-01T00:00:00+00:00"}), encoding="utf-8")
     assert any("red-badge[stale]" in text for text in texts(visit("sweeps")))
 
 
@@ -116,7 +116,7 @@ def test_an_index_that_does_not_exist_yet_is_built_for_the_reader(tmp_path, visi
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 99}'])
 def test_a_broken_index_does_not_stop_the_reader(sweep, visit, text):
-    (sweep.index / "manifest.json").write_text(text)
+    (sweep.index / "manifest.json").write_text(text, encoding="utf-8")
     assert "26.50" in metrics(visit("sweeps")).values()
 
 
@@ -189,8 +189,8 @@ def test_the_best_so_far_falls_where_less_is_better(sweep, visit):
 
 
 def test_trials_can_be_laid_along_time(sweep, visit):
-    outcome = json.loads(sweep.trial(1).outcome.read_text())
-    sweep.trial(1).outcome.write_text(json.dumps({**outcome, "time": "2026-11-22T11:00:00+00:00"}))
+    outcome = json.loads(sweep.trial(1).outcome.read_text(encoding="utf-8"))
+    sweep.trial(1).outcome.write_text(json.dumps({**outcome, "time": "2026-11-22T11:00:00+00:00"}), encoding="utf-8")
     finish(sweep)
     points, _ = chart_data(visit("overview", sweep="first", along="time"), 0)
     assert [row["trial"] for row in points] == [1, 0, 2]
@@ -316,7 +316,7 @@ def test_an_unfinished_trial_of_a_stopped_sweep_waits(sweep, visit):
 
 
 def test_a_repeated_trial_names_the_one_it_repeats(sweep, visit):
-    sweep.trial(0).origin.write_text('{"retry_of": 4}')
+    sweep.trial(0).origin.write_text('{"retry_of": 4}', encoding="utf-8")
     finish(sweep)
     assert any("It repeats trial 4." in text for text in texts(visit("trial", sweep="first", trial="0"), "markdown"))
 
@@ -380,6 +380,6 @@ def test_the_configuration_can_be_taken_home(sweep, visit):
 
 
 def test_the_end_of_the_log_is_shown_as_text(sweep, visit):
-    sweep.trial(1).log.write_text("first\n" + "line\n" * 70 + "<b>last</b>\n")
+    sweep.trial(1).log.write_text("first\n" + "line\n" * 70 + "<b>last</b>\n", encoding="utf-8")
     log = visit("trial", sweep="first", trial="1").main.get("code")[0].value
     assert log.splitlines() == ["line"] * 59 + ["<b>last</b>"]

@@ -48,7 +48,7 @@ def address(sweep, tmp_path_factory):
         port = probe.getsockname()[1]
     environment = {**os.environ, "MRISYNTH_RESULTS": str(sweep.root.parent), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "streamlit", "run", ROOT / "dashboard" / "main.py", "--server.port", str(port)]
-    log = (tmp_path_factory.mktemp("log") / "streamlit.log").open("w")
+    log = (tmp_path_factory.mktemp("log") / "streamlit.log").open("w", encoding="utf-8")
     with subprocess.Popen(command, env=environment, cwd=sweep.root.parent, stdout=log, stderr=log) as server:
         try:
             wait_until_healthy(f"http://127.0.0.1:{port}")
@@ -150,7 +150,9 @@ def test_a_running_sweep_is_drawn_again_until_it_ends(address, page, sweep):
     page.goto(f"{address}/overview?sweep=running")
     page.get_by_text("running now").wait_for()
     add_summary(running.trial(5), (40.0, 41.0), epochs=4)
-    running.trial(5).outcome.write_text('{"outcome": "completed", "time": "2026-11-22T13:00:00+00:00"}')
+    running.trial(5).outcome.write_text(
+        '{"outcome": "completed", "time": "2026-11-22T13:00:00+00:00"}', encoding="utf-8"
+    )
     finish(running, "running")
     page.get_by_text("40.50").wait_for()
     write_heartbeat(running, state="done")

@@ -116,7 +116,7 @@ def test_an_unreadable_scan_is_refused_and_no_list_is_left(brain: Path, tmp_path
 
 
 def test_another_cohort_is_never_overwritten(brain: Path, tmp_path: Path) -> None:
-    (tmp_path / "pairs.csv").write_text("mine")
+    (tmp_path / "pairs.csv").write_text("mine", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="choose another folder"):
         degrade_scans([brain], tmp_path)
-    assert (tmp_path / "pairs.csv").read_text() == "mine"
+    assert (tmp_path / "pairs.csv").read_text(encoding="utf-8") == "mine"

@@ -78,7 +78,7 @@ def test_a_sweep_leaves_everything_that_its_readers_need(store, results):
         "data",
         {"trials": 3, "hours": None},
     )
-    assert sweep.space_yaml.read_text() == SPACE
+    assert sweep.space_yaml.read_text(encoding="utf-8") == SPACE
     lineage = read_json(sweep.lineage)
     assert lineage["subjects"]["ant"] == {"key": "key-of-ant", "split": "train"}
     assert {"mrisynth", "torch", "optuna", "ray"} <= set(lineage["versions"])
@@ -155,7 +155,7 @@ def test_changed_data_are_refused_with_the_difference(store, results, monkeypatc
     start(store, results)
     other = make_store(store.with_name("other"), {**SPLITS, **change}).store
     cohort = read_json(other / "cohort.json")
-    (other / "cohort.json").write_text(json.dumps({**cohort, "data_key": "other"}))
+    (other / "cohort.json").write_text(json.dumps({**cohort, "data_key": "other"}), encoding="utf-8")
     with pytest.raises(InvalidInputError, match=sentence):
         resume_sweep(results / "mine", store=other)
 

@@ -16,7 +16,7 @@ PREPARATION = "bias: {enabled: false}\nregistration: {method: affine}\n"
 @pytest.fixture
 def store(phantom_scans: Path, tmp_path: Path, command: Command) -> Path:
     config = tmp_path / "preparation.yaml"
-    config.write_text(PREPARATION)
+    config.write_text(PREPARATION, encoding="utf-8")
     store = tmp_path / "store"
     first = command("data", "prepare", phantom_scans / "pairs.csv", store, "--config", config, "--jobs", 1)
     assert (first.code, first.stdout.strip()) == (0, str(store))
@@ -48,7 +48,7 @@ def test_a_sweep_ends_with_a_leaderboard_and_its_best_trial_can_be_repeated(
     # The same configuration without Ray gives the same scores, to the last digit.
     again = command("train", folder.config, "--data", store, "--out", tmp_path / "again")
     assert again.code == 0, again.stderr
-    assert json.loads((tmp_path / "again" / "summary.json").read_text())["values"] == best["values"]
+    assert json.loads((tmp_path / "again" / "summary.json").read_text(encoding="utf-8"))["values"] == best["values"]
 
     resumed = command("resume", sweep)
     assert resumed.code == 0

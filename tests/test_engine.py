@@ -118,7 +118,7 @@ def test_a_trial_whose_workers_keep_failing_is_lost_and_replaced(tmp_path):
     conductor = run(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=2)), max_failures=1)
     assert outcomes(sweep) == {0: "lost", 1: "completed", 2: "completed"}
     assert "the disk is gone" in read_json(sweep.trial(0).outcome)["message"]
-    assert "the disk is gone" in sweep.trial(0).log.read_text()
+    assert "the disk is gone" in sweep.trial(0).log.read_text(encoding="utf-8")
     assert conductor.study.trials[0].state == TrialState.FAIL
     assert len(list(sweep.trial(0).attempts.iterdir())) == 2
 

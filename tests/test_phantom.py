@@ -185,7 +185,7 @@ def test_no_subjects_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_cohort_is_never_overwritten(cohort: Path, tmp_path: Path) -> None:
-    (tmp_path / "pairs.csv").write_text("subject,low,high\n")
+    (tmp_path / "pairs.csv").write_text("subject,low,high\n", encoding="utf-8")
     with pytest.raises(InvalidInputError, match="choose another folder"):
         make_cohort(tmp_path, subjects=1, size=SIZE)
-    assert (tmp_path / "pairs.csv").read_text() == "subject,low,high\n"
+    assert (tmp_path / "pairs.csv").read_text(encoding="utf-8") == "subject,low,high\n"

@@ -332,14 +332,14 @@ subject.write_json = die_halfway
 
 def start(folder, pairs, *, patch=""):
     """A process that will prepare the first two subjects into folder/new, once a line comes in."""
-    (folder / "prepare.py").write_text(PREPARE.format(patch=patch))
+    (folder / "prepare.py").write_text(PREPARE.format(patch=patch), encoding="utf-8")
     arguments = [pairs[0].low.parent, folder / "new", json.dumps(QUICK), json.dumps(SPLITS)]
     environment = {**os.environ, "PYTHONPATH": str(Path(preparation.__file__).parents[2])}
     return subprocess.Popen(
         [sys.executable, folder / "prepare.py", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env=environment,
     )
 
@@ -416,9 +416,9 @@ def test_closing_the_events_ends_the_processes():
     events = run_jobs(signal.sigwait, [{signal.SIGUSR1}], limit=1)
     assert next(events) == Started(0)
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    before = set(children.read_text().split())
+    before = set(children.read_text(encoding="utf-8").split())
     events.close()
-    assert len(before - set(children.read_text().split())) == 1
+    assert len(before - set(children.read_text(encoding="utf-8").split())) == 1
 
 
 # preparation.yaml
@@ -426,7 +426,7 @@ def test_closing_the_events_ends_the_processes():
 
 def write_yaml(folder, text):
     path = folder / "preparation.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -167,7 +167,7 @@ def test_a_folder_that_the_study_does_not_know_is_set_aside(tmp_path):
     sweep = make_sweep(tmp_path)
     stray = sweep.trial(0)
     stray.checkpoint.mkdir(parents=True)
-    (stray.checkpoint / "state.json").write_text(json.dumps({"epoch": 99}))
+    (stray.checkpoint / "state.json").write_text(json.dumps({"epoch": 99}), encoding="utf-8")
     Executor(open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=1)))).run()
     assert epochs_trained(sweep) == {0: [1, 2, 3, 4]}
     assert [path.name.split("-")[0] for path in (sweep.root / "orphans").iterdir()] == ["0"]

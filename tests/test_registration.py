@@ -108,7 +108,7 @@ def test_outside_the_low_scan_there_is_nothing() -> None:
 def test_a_given_transform_is_read_and_a_broken_one_is_refused(tmp_path) -> None:
     sitk.WriteTransform(sitk.TranslationTransform(3, (1.0, 2.0, 3.0)), str(tmp_path / "t.tfm"))
     assert read_transform(tmp_path / "t.tfm").TransformPoint((0.0, 0.0, 0.0)) == (1.0, 2.0, 3.0)
-    (tmp_path / "broken.tfm").write_text("no transform")
+    (tmp_path / "broken.tfm").write_text("no transform", encoding="utf-8")
     with pytest.raises(InvalidInputError, match=r"broken\.tfm"):
         read_transform(tmp_path / "broken.tfm")
     sitk.WriteTransform(sitk.TranslationTransform(2, (1.0, 2.0)), str(tmp_path / "flat.tfm"))

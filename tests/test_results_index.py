@@ -73,7 +73,7 @@ def test_a_running_trial_is_as_far_as_its_last_whole_line(sweep):
 
 
 def test_a_running_trial_shows_the_scores_of_its_last_rung(sweep):
-    with sweep.trial(5).history.open("w") as stream:
+    with sweep.trial(5).history.open("w", encoding="utf-8") as stream:
         stream.write(json.dumps({"epoch": 1, "scores": {"psnr": 12.0, "mae": None}}) + "\n")
         stream.write(json.dumps({"epoch": 2, "scores": None}) + "\n")
     assert rows(build_index(sweep))[5]["value.psnr"] == 12.0
@@ -88,7 +88,7 @@ def test_parameters_are_columns_numeric_where_all_are_numbers(sweep):
 
 
 def test_the_history_is_long_and_an_epoch_done_twice_counts_once(sweep):
-    with sweep.trial(3).history.open("a") as stream:
+    with sweep.trial(3).history.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps({"epoch": 1, "train": {"l1": 9.0}}) + "\n")
     history = [row for row in build_index(sweep).history.to_pylist() if row["trial"] == 3]
     assert history == [{"trial": 3, "epoch": 1, "key": "train.l1", "value": 9.0}]
@@ -132,7 +132,7 @@ def test_a_sweep_without_trials_has_an_empty_index(tmp_path):
 @pytest.mark.parametrize("name", ["config.yaml", "history.jsonl", "summary.json", "outcome.json", "origin.json"])
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"epoch": "x", "values": [], "subjects": 3}', "\x00\udcff"])
 def test_a_damaged_file_never_hides_the_other_trials(sweep, name, text):
-    (sweep.trial(1).root / name).write_text(text, errors="surrogateescape")
+    (sweep.trial(1).root / name).write_text(text, errors="surrogateescape", encoding="utf-8")
     assert rows(build_index(sweep))[0]["value.psnr"] == 24.5
     assert len(rows(build_index(sweep))) == 7
 
@@ -145,7 +145,7 @@ def test_an_index_without_a_manifest_is_not_found(sweep):
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema_version": 1}'])
 def test_a_broken_manifest_is_refused_and_rebuilt_on_opening(sweep, text):
     finish(sweep)
-    (sweep.index / "manifest.json").write_text(text)
+    (sweep.index / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInputError, match="manifest"):
         read_index(sweep)
     assert open_index(sweep).trials.num_rows == 7
@@ -154,7 +154,9 @@ def test_a_broken_manifest_is_refused_and_rebuilt_on_opening(sweep, text):
 def test_a_newer_index_is_refused(sweep):
     finish(sweep)
     manifest = sweep.index / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 2', 1))
+    manifest.write_text(
+        manifest.read_text(encoding="utf-8").replace('"schema_version": 1', '"schema_version": 2', 1), encoding="utf-8"
+    )
     with pytest.raises(InvalidInputError, match="schema version 2"):
         read_index(sweep)
 
@@ -183,7 +185,7 @@ def test_a_trial_whose_outcome_arrives_is_indexed_anew(sweep):
     indexer = Indexer(sweep)
     indexer.build()
     make_trial(sweep, 8, epochs=1)
-    sweep.trial(6).outcome.write_text('{"outcome": "lost"}')
+    sweep.trial(6).outcome.write_text('{"outcome": "lost"}', encoding="utf-8")
     assert {n: r["outcome"] for n, r in rows(indexer.build()).items()} == {**OUTCOMES, 6: "lost", 8: "running"}
 
 

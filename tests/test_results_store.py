@@ -38,7 +38,7 @@ def test_a_missing_sweep_names_its_nearest_neighbour(sweep):
 
 def test_only_folders_with_a_sweep_yaml_are_sweeps(sweep):
     (sweep.root.parent / "photos").mkdir()
-    (sweep.root.parent / "readme.txt").write_text("mine")
+    (sweep.root.parent / "readme.txt").write_text("mine", encoding="utf-8")
     assert [each.name for each in list_sweeps(sweep.root.parent)] == ["gan-1"]
 
 
@@ -50,7 +50,7 @@ def test_a_missing_results_folder_is_one_sentence(tmp_path):
 def test_trial_folders_are_listed_by_number_without_foreign_ones(sweep):
     for name in ("10", "9", "007", "x", "1.5", "²"):
         (sweep.trials / name).mkdir(parents=True)
-    (sweep.trials / "3").write_text("a file")
+    (sweep.trials / "3").write_text("a file", encoding="utf-8")
     assert [trial.number for trial in sweep.trial_directories()] == [9, 10]
 
 
@@ -84,7 +84,7 @@ def test_only_a_running_sweep_whose_heartbeat_ended_is_stale(sweep, state, secon
     ],
 )
 def test_a_heartbeat_that_says_nothing_is_stale(sweep, text):
-    sweep.heartbeat.write_text(text)
+    sweep.heartbeat.write_text(text, encoding="utf-8")
     assert sweep_state(sweep) == "stale"
 
 
@@ -95,11 +95,11 @@ def test_events_come_back_in_order(sweep):
 
 
 def test_a_torn_event_costs_only_itself(sweep):
-    with sweep.events.open("a") as stream:
+    with sweep.events.open("a", encoding="utf-8") as stream:
         stream.write('{"kind": "torn')
     append_event(sweep, "resumed")
     assert [event["kind"] for event in read_events(sweep)] == ["sweep started", "index-written", "resumed"]
-    assert len(sweep.events.read_text().splitlines()) == 4
+    assert len(sweep.events.read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_the_tail_of_the_events_holds_whole_lines(sweep):
@@ -129,7 +129,7 @@ def test_yaml_keeps_order_and_plain_values(tmp_path):
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", ""])
 def test_what_is_not_a_yaml_mapping_is_refused(tmp_path, text):
-    (tmp_path / "c.yaml").write_text(text)
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInputError, match=r"c\.yaml"):
         read_yaml(tmp_path / "c.yaml")
 
@@ -175,7 +175,7 @@ def test_shown_slices_come_back(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"indices": [1], "axis": 0, "spacing": [1]}'])
 def test_shown_slices_without_their_description_are_refused(tmp_path, text):
     write_shown(tmp_path / "rat-1", shown_slices("rat-1"))
-    (tmp_path / "rat-1" / "slices.json").write_text(text)
+    (tmp_path / "rat-1" / "slices.json").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInputError, match="does not describe slices"):
         read_shown(tmp_path / "rat-1")
 

@@ -37,7 +37,7 @@ WAIT = 0.25
 def launch(sweep: SweepDirectory, moment: str, *wait: float) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
     command = [sys.executable, str(HERE / "drill.py"), str(sweep.root), moment, *map(str, wait)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8")
 
 
 def drill(sweep: SweepDirectory, moment: str, *wait: float) -> list[str]:

@@ -81,7 +81,7 @@ def test_reading_the_test_split_is_counted_every_time(tmp_path):
     cohort = make_store(tmp_path)
     for reads in (1, 2):
         assert [subject.subject for subject in slices.ensure(cohort, split="test")] == ["eel"]
-        assert json.loads((tmp_path / "cohort.json").read_text())["test_reads"] == reads
+        assert json.loads((tmp_path / "cohort.json").read_text(encoding="utf-8"))["test_reads"] == reads
 
 
 def test_a_split_without_subjects_is_refused(tmp_path):

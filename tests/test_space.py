@@ -25,7 +25,7 @@ from mrisynth.training.config import TrialConfig
 
 SHIPPED = sorted(path.stem for path in search_spaces().glob("*.yaml"))
 DOCS = Path(__file__).parents[1] / "docs" / "spaces.md"
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
 
 SMALL = """\
 description: small
@@ -121,7 +121,7 @@ def test_examples_of_the_documentation_load(text: str) -> None:
 def test_the_documentation_names_every_key() -> None:
     assert len(EXAMPLES) >= 4
     for key in ("description", "objectives", "budget", "sampler", "pruner", "resources", "fixed", "search", "trials"):
-        assert f"| `{key}` |" in DOCS.read_text()
+        assert f"| `{key}` |" in DOCS.read_text(encoding="utf-8")
 
 
 # Finding a space
@@ -129,7 +129,7 @@ def test_the_documentation_names_every_key() -> None:
 
 def test_a_space_is_found_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(SMALL)
+    path.write_text(SMALL, encoding="utf-8")
     space = load_space(path)
     assert (space.name, space.text) == ("mine", SMALL)
 
@@ -668,8 +668,8 @@ def test_no_overrides_change_nothing() -> None:
 
 def test_a_sweep_can_keep_the_text_and_the_overrides_and_load_the_same_space(tmp_path: Path) -> None:
     space = with_overrides(with_overrides(load_space("gan"), ["generator=unet"]), ["epochs=3", "budget.trials=4"])
-    assert space.text == (search_spaces() / "gan.yaml").read_text()
-    (tmp_path / "space.yaml").write_text(space.text)
+    assert space.text == (search_spaces() / "gan.yaml").read_text(encoding="utf-8")
+    (tmp_path / "space.yaml").write_text(space.text, encoding="utf-8")
     again = with_overrides(load_space(tmp_path / "space.yaml"), space.overrides)
     assert {**again.to_dict(), "name": ""} == {**space.to_dict(), "name": ""}
 

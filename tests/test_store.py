@@ -17,7 +17,7 @@ def cohort(tmp_path):
 
 
 def reads(cohort):
-    return json.loads((cohort.store / "cohort.json").read_text())["test_reads"]
+    return json.loads((cohort.store / "cohort.json").read_text(encoding="utf-8"))["test_reads"]
 
 
 def test_subjects_come_in_order_with_their_splits(cohort):
@@ -34,7 +34,9 @@ def test_volumes_are_what_was_written_mapped_and_read_only(cohort):
         assert found.dtype == expected.dtype
         with pytest.raises(ValueError, match="read-only"):
             found[0, 0, 0] = 1
-    (mapping,) = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(subject.path) in line]
+    (mapping,) = [
+        line for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines() if str(subject.path) in line
+    ]
     begin, end = (int(address, 16) for address in mapping.split()[0].split("-"))
     assert all(begin <= array.ctypes.data < end for array in volumes)
     assert subject.shape == (12, 20, 24)
@@ -55,9 +57,9 @@ def test_volumes_of_different_size_weigh_by_their_voxels(tmp_path):
         "b": {"mean": 500, "std": 0, "count": 1},
     }.items():
         path = cohort.store / "subjects" / f"key-of-{name}" / "record.json"
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         record["statistics"]["high"] = statistics
-        path.write_text(json.dumps(record))
+        path.write_text(json.dumps(record), encoding="utf-8")
     # Voxels 100, 100, 100, 500: mean 200, variance (3 * 100^2 + 300^2) / 4 = 30000.
     standard = open_cohort(cohort.store).high_standard()
     assert standard.mean == pytest.approx(0.2)
@@ -94,7 +96,7 @@ def test_no_read_of_the_test_split_is_lost_when_many_read_at_once(cohort):
 
 def test_the_test_split_of_a_store_that_was_prepared_anew_is_not_read(cohort):
     path = cohort.store / "cohort.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "data_key": "other"}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "data_key": "other"}), encoding="utf-8")
     with pytest.raises(InvalidInputError, match="prepared anew"):
         cohort.read_test()
     assert reads(cohort) == 0
@@ -127,7 +129,7 @@ def test_a_preparation_that_has_not_finished_is_not_found(cohort):
 
 @pytest.mark.parametrize("version", [0, 99])
 def test_a_store_of_another_version_is_refused(cohort, version):
-    (cohort.store / "store.json").write_text(json.dumps({"schema_version": version, "new": "field"}))
+    (cohort.store / "store.json").write_text(json.dumps({"schema_version": version, "new": "field"}), encoding="utf-8")
     sentence = refusal(InvalidInputError, cohort.store)
     assert f"version {version}" in sentence
     assert "version 1" in sentence

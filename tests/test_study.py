@@ -79,7 +79,7 @@ def test_a_torn_last_line_is_cut_and_the_study_goes_on(journal, cut):
     again = reopen(journal)
     assert journal.read_bytes() == whole
     assert asked(again) == number
-    assert all(json.loads(line) for line in journal.read_text().splitlines())
+    assert all(json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines())
     assert len(reopen(journal).trials) == 2
 
 

@@ -50,7 +50,7 @@ def lasting(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (directory / "history.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def state_of(directory: Path) -> Path:
@@ -66,7 +66,7 @@ def assert_same_end(left: Path, right: Path) -> None:
     assert list(map(lasting, histories[0])) == list(map(lasting, histories[1]))
     for directory, history in zip((left, right), histories, strict=True):
         assert lines(directory) == history
-    summaries = [json.loads((directory / "summary.json").read_text()) for directory in (left, right)]
+    summaries = [json.loads((directory / "summary.json").read_text(encoding="utf-8")) for directory in (left, right)]
     assert lasting(summaries[0]) == lasting(summaries[1])
     for name in ("cat", "dog"):
         np.testing.assert_array_equal(read_slices(left / "images", name), read_slices(right / "images", name))
@@ -97,7 +97,7 @@ def test_a_record_comes_after_each_epoch_with_its_checkpoint_on_disk(store: Path
 def test_a_finished_trial_left_everything_behind(finished: Path) -> None:
     directory = TrialDirectory(finished)
     assert TrialConfig.parse(read_yaml(directory.config)) == small_gan()
-    summary = json.loads(directory.summary.read_text())
+    summary = json.loads(directory.summary.read_text(encoding="utf-8"))
     assert summary["final"]
     assert (summary["epochs"], summary["epochs_planned"], summary["family"]) == (3, 3, "gan")
     assert summary["values"].keys() == METRICS.keys()
@@ -111,7 +111,7 @@ def test_a_finished_trial_left_everything_behind(finished: Path) -> None:
     assert summary["images"]
     assert all((directory.images / name).is_file() for name in summary["images"])
     assert read_slices(directory.images, "cat").shape[1:] == (40, 36)
-    log = directory.log.read_text().splitlines()
+    log = directory.log.read_text(encoding="utf-8").splitlines()
     assert len(log) == 3
     assert "starts" in log[0]
     assert "epoch 3 of 3" in log[-1]
@@ -124,7 +124,7 @@ def test_stopped_after_any_record_it_ends_the_same(store: Path, finished: Path, 
         trial_run.close()
         torch.manual_seed(0)
     assert_same_end(tmp_path, finished)
-    assert "continues after epoch 1 of 3" in (tmp_path / "log.txt").read_text()
+    assert "continues after epoch 1 of 3" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
 def test_a_reused_process_gives_the_same_bits(store: Path, finished: Path, tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_a_history_that_disagrees_is_written_anew(store: Path, finished: Path, d
 
 
 def test_images_and_summary_are_made_up_for(store: Path, finished: Path) -> None:
-    before = json.loads((finished / "summary.json").read_text())
+    before = json.loads((finished / "summary.json").read_text(encoding="utf-8"))
     image = read_slices(finished / "images", "cat")
     (finished / "summary.json").unlink()
     (finished / "images" / "cat.npz").unlink()
     list(run(small_gan(), store=store, directory=finished, rungs=(1,)))
-    assert json.loads((finished / "summary.json").read_text()) == before
+    assert json.loads((finished / "summary.json").read_text(encoding="utf-8")) == before
     np.testing.assert_array_equal(read_slices(finished / "images", "cat"), image)
 
 
@@ -193,7 +193,7 @@ def test_a_trial_that_diverges_is_rejected(store: Path, tmp_path: Path, monkeypa
     assert caught.value.reason == "diverged"
     assert checkpoint.read_header(state_of(tmp_path))["epoch"] == 1
     assert [line["epoch"] for line in lines(tmp_path)] == [1]
-    assert "rejected: epoch 2" in (tmp_path / "log.txt").read_text()
+    assert "rejected: epoch 2" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
 class Blind(nn.Module):

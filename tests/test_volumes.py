@@ -292,7 +292,7 @@ def test_files_that_are_no_nifti_are_refused(tmp_path: Path, content: bytes, cod
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "scan.txt").write_text("not a scan")
+    (tmp_path / "scan.txt").write_text("not a scan", encoding="utf-8")
     assert codes(tmp_path / "scan.txt") == ["format"]
 
 

@@ -30,7 +30,7 @@ def test_an_installed_wheel_finds_its_spaces_and_its_dashboard(wheel: Path, tmp_
         "import runpy, sys; sys.argv = ['mrisynth', 'space', 'list']; runpy.run_module('mrisynth', run_name='__main__')"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, encoding="utf-8"
     )
     places, *listed = answer.stdout.splitlines()
     assert all(Path(place).is_relative_to(tmp_path / "site") and Path(place).exists() for place in places.split())

@@ -24,7 +24,7 @@ def worker(tmp_path, monkeypatch):
 def assign(tmp_path, number, **setting):
     directory = tmp_path / str(number)
     directory.mkdir()
-    (directory / "fence").write_text(f"token-{number}")
+    (directory / "fence").write_text(f"token-{number}", encoding="utf-8")
     config = {"x": 0.3, "epochs": 3, **setting}
     assignment = {"number": number, "config": config, "store": "", "directory": str(directory), "rungs": [2]}
     return {"number": number, "assignment": json.dumps({**assignment, "train": STUB})}
@@ -51,7 +51,7 @@ def test_a_worker_is_used_again(worker, tmp_path):
     step(worker)
     assert worker.reset_config(assign(tmp_path, 1))
     assert step(worker)["epoch"] == 1
-    assert len(TrialDirectory(tmp_path / "0").history.read_text().splitlines()) == 1
+    assert len(TrialDirectory(tmp_path / "0").history.read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_nothing_is_built_before_the_first_step(worker, tmp_path):
@@ -59,15 +59,15 @@ def test_nothing_is_built_before_the_first_step(worker, tmp_path):
     with pytest.raises(OSError, match="the disk is gone"):
         worker.step()
     assert read_json(tmp_path / "1" / "attempts" / "token-1.json")["error"] == "OSError: the disk is gone"
-    assert "Traceback" in (tmp_path / "1" / "log.txt").read_text()
+    assert "Traceback" in (tmp_path / "1" / "log.txt").read_text(encoding="utf-8")
 
 
 def test_a_worker_that_was_taken_for_dead_does_not_write_any_more(worker, tmp_path):
     step(worker)
-    (tmp_path / "0" / "fence").write_text("a successor")
+    (tmp_path / "0" / "fence").write_text("a successor", encoding="utf-8")
     with pytest.raises(FencedError):
         worker.step()
-    assert len((tmp_path / "0" / "history.jsonl").read_text().splitlines()) == 1
+    assert len((tmp_path / "0" / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_rejection_is_a_record_and_no_failure(worker, tmp_path):
@@ -82,7 +82,7 @@ def test_what_is_printed_goes_into_the_trials_log(worker, tmp_path, monkeypatch)
 
     monkeypatch.setattr(worker_module, "find_function", lambda path: chatty)
     step(worker)
-    assert (tmp_path / "0" / "log.txt").read_text() == "hello\n"
+    assert (tmp_path / "0" / "log.txt").read_text(encoding="utf-8") == "hello\n"
 
 
 def test_a_function_is_found_by_its_path():

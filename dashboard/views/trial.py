@@ -109,7 +109,7 @@ def _settings(sweep: SweepDirectory, row: dict[str, Any]) -> None:
     lines = [f"{name}: {_said(value)}" for name, value in facts.items() if value is not None]
     st.text("\n".join(lines) or "Nothing more is known about this trial.")
     if directory.config.is_file():
-        text = directory.config.read_text(errors="replace")
+        text = directory.config.read_text(errors="replace", encoding="utf-8")
         name = f"{sweep.name}-trial-{row['trial']}.yaml"
         st.download_button("Download config.yaml", text, name, "application/yaml", icon=":material/download:")
         with st.expander("Every setting"):

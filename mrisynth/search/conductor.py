@@ -304,7 +304,7 @@ class Conductor:
     def _why(self, number: int) -> str:
         """Why the valid attempt failed, as its worker noted it; a worker that is killed notes nothing."""
         directory = self.sweep.trial(number)
-        note = directory.attempts / f"{(directory.root / FENCE).read_text()}.json"
+        note = directory.attempts / f"{(directory.root / FENCE).read_text(encoding='utf-8')}.json"
         return str(read_json(note).get("error", _DIED)) if note.is_file() else _DIED
 
     def _end(self, number: int, outcome: Outcome) -> None:

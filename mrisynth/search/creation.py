@@ -148,7 +148,7 @@ def _commit() -> str | None:
     """The commit of the code, where it runs from a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        found = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None

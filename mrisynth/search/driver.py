@@ -137,7 +137,7 @@ def resume_sweep(
     """
     sweep = open_sweep(path)
     asked = read_yaml(sweep.sweep_yaml)
-    space = with_overrides(parse_space(sweep.space_yaml.read_text(), asked["space"]), asked["set"])
+    space = with_overrides(parse_space(sweep.space_yaml.read_text(encoding="utf-8"), asked["space"]), asked["set"])
     space = replace(space, budget=Budget(**asked["budget"]))
     cohort = open_cohort(store or Path(asked["store"]))
     if differences := data_differences(sweep, cohort):

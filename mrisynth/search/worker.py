@@ -87,7 +87,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
 
     def _begin(self) -> Records:
         """Start training, from the trial's checkpoint if it has one, and leave a note of who does it."""
-        self._attempt = (self._directory.root / FENCE).read_text()
+        self._attempt = (self._directory.root / FENCE).read_text(encoding="utf-8")
         records = read_records(self._directory.history)
         write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
         return find_function(self._assignment["train"])(
@@ -101,7 +101,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
 
     def _check_fence(self) -> None:
         """Stop before writing into a trial that the driver has given to another worker."""
-        if (self._directory.root / FENCE).read_text() != self._attempt:
+        if (self._directory.root / FENCE).read_text(encoding="utf-8") != self._attempt:
             raise FencedError(f"{self._directory.root} belongs to another attempt by now")
 
 
@@ -157,6 +157,6 @@ def _rejection(error: Exception) -> Record | None:
 @contextmanager
 def _into(log: Path) -> Iterator[None]:
     """Append what is printed meanwhile to the trial's log."""
-    with log.open("a", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
+    with log.open("a", encoding="utf-8", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
         yield
     sys.stdout.flush()

@@ -317,7 +317,7 @@ def _line(record: Record) -> bytes:
 
 
 def _log(directory: TrialDirectory, line: str) -> None:
-    with directory.log.open("a") as stream:
+    with directory.log.open("a", encoding="utf-8") as stream:
         stream.write(f"{timestamp()}  {line}\n")
 
 
