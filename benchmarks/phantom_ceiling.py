@@ -19,7 +19,7 @@ from mrisynth.data.truth import Truth
 from mrisynth.results.index import open_index
 from mrisynth.results.leaderboard import top
 from mrisynth.results.store import open_sweep
-from mrisynth.training.metrics import METRICS
+from mrisynth.training.metrics import METRICS, Scored
 
 SHOWN = ("psnr", "ssim")
 
@@ -30,7 +30,7 @@ def score_truth(subject: SubjectSlices, truth: Truth) -> dict[str, float]:
     design = np.stack([clean[subject.mask], np.ones(int(subject.mask.sum()))], axis=1)
     gain, offset = np.linalg.lstsq(design, subject.high[subject.mask].astype(float), rcond=None)[0]
     image = (clean * gain + offset * truth.mask[subject.indices]).astype(np.float32)
-    return {name: METRICS[name].function(image, subject.high, subject.mask) for name in SHOWN}
+    return {name: METRICS[name].function(Scored(image, subject.high, subject.mask)) for name in SHOWN}
 
 
 def row(name: str, scores: dict[str, dict[str, float]]) -> str:
@@ -48,7 +48,9 @@ def main() -> None:
     shown = slices.ensure(open_cohort(arguments.store))
     ceiling = {s.subject: score_truth(s, Truth.load(arguments.truth / f"{s.subject}.npz")) for s in shown}
     for name in ("low", "matched"):
-        found = {s.subject: {m: METRICS[m].function(getattr(s, name), s.high, s.mask) for m in SHOWN} for s in shown}
+        found = {
+            s.subject: {m: METRICS[m].function(Scored(getattr(s, name), s.high, s.mask)) for m in SHOWN} for s in shown
+        }
         print(row({"low": "identity"}.get(name, name), found))
     if arguments.sweep:
         index = open_index(open_sweep(arguments.sweep))

@@ -42,7 +42,9 @@ MODEL_1 = {
     "losses": {"adversarial": 1, "l1": 1.5, "gradient": 1.5},
     "optimizer": {"generator_lr": 5e-5, "discriminator_lr": 2e-5},
 }
-PAIRS = list(product(GENERATORS, ["none", *ADVERSARIES]))
+FOREST = {"generator": "forest", "forest": {"trees": 7}}
+NETWORKS = [name for name in GENERATORS if name != "forest"]
+PAIRS = list(product(NETWORKS, ["none", *ADVERSARIES]))
 
 
 def _config(generator: str, adversary: str = "none") -> dict[str, Any]:
@@ -71,14 +73,20 @@ def test_every_generator_goes_with_every_adversary_and_survives_json_and_yaml(ge
 
 @pytest.mark.parametrize(
     "flat",
-    [MODEL_1, MODEL_7, {"generator": "fcn", "fcn": {"pool": True}}, {"generator": "dcgan", "dcgan": {"depth": 6}}],
+    [
+        MODEL_1,
+        MODEL_7,
+        FOREST,
+        {"generator": "fcn", "fcn": {"pool": True}},
+        {"generator": "dcgan", "dcgan": {"depth": 6}},
+    ],
 )
 def test_a_dump_is_complete_and_is_its_own_dump(flat: dict[str, Any]) -> None:
     dump = TrialConfig.parse(flat).dump()
     assert TrialConfig.parse(dump).dump() == dump
     given, complete = _leaves(flat), _leaves(dump)
     assert {path: complete[path] for path in given} == given
-    choice = {"generator": dump["generator"], "adversary": dump["adversary"]}
+    choice = {"generator": dump["generator"], "adversary": dump.get("adversary", "none")}
     used = {
         path
         for path, parameter in parameters().items()
@@ -97,10 +105,13 @@ def _holds(value: str, needed: Any) -> bool:
 def test_a_dump_spells_out_the_paper() -> None:
     assert TrialConfig.parse(MODEL_7).dump() == {
         "generator": "unet",
-        "unet": {"filters": 16, "levels": 6, "tanh": False, "dropout": 0.0},
+        "unet": {"filters": 16, "levels": 6, "dropout": 0.0},
+        "output": {"residual": False, "tanh": False, "sharpening": "none", "border": "replicate"},
         "adversary": "pooled",
-        "pooled": {"filters": [64, 64, 64]},
+        "pooled": {"conditional": False, "activation": "leaky_relu", "filters": [64, 64, 64]},
         "losses": {"adversarial": 1.0, "l1": 2.0},
+        "gradient": {"border": "zero"},
+        "perceptual": {"convention": "auto", "resize": False},
         "optimizer": {
             "generator_lr": 0.002,
             "discriminator_lr": 0.0002,
@@ -108,6 +119,7 @@ def test_a_dump_spells_out_the_paper() -> None:
             "beta2": 0.999,
             "batch_size": 32,
         },
+        "initialization": "default",
         "patches": TrialConfig.parse({"generator": "unet"}).patches.model_dump(mode="json"),
         "stitching": TrialConfig.parse({"generator": "unet"}).stitching.model_dump(mode="json"),
         "epochs": 30,
@@ -268,11 +280,36 @@ def test_parameters_name_every_field_with_bounds_and_description() -> None:
 
 def test_parameters_say_what_they_depend_on() -> None:
     known = parameters()
+    network = {"generator": {"not": "forest"}}
     assert known["unet.filters"].condition == {"generator": "unet"}
-    assert known["pooled.filters"].condition == {"adversary": "pooled"}
-    assert known["losses.adversarial"].condition == {"adversary": {"not": "none"}}
-    assert known["optimizer.discriminator_lr"].condition == {"adversary": {"not": "none"}}
-    assert known["losses.l1"].condition == {}
+    assert known["pooled.filters"].condition == {**network, "adversary": "pooled"}
+    assert known["losses.adversarial"].condition == {**network, "adversary": {"not": "none"}}
+    assert known["optimizer.discriminator_lr"].condition == {**network, "adversary": {"not": "none"}}
+    assert known["losses.l1"].condition == network
+    assert known["patches.size"].condition == {}
+
+
+def test_a_forest_has_its_own_parameters_and_none_of_a_network() -> None:
+    config = TrialConfig.parse(FOREST)
+    assert (config.family, config.epochs, config.count_parameters()) == ("forest", 1, (None, None))
+    assert config.dump().keys() == {"generator", "forest", "patches", "seed"}
+    jsonschema.validate(config.dump(), json_schema())
+    assert TrialConfig.parse({**FOREST, "adversary": "none"}) == config
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 3},
+        {"adversary": "dense"},
+        {"losses": {"l1": 1}},
+        {"output": {"tanh": True}},
+        {"stitching": {"crop": 0}},
+    ],
+)
+def test_what_a_forest_does_not_have_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfigError, match=rf"^{next(iter(changes))} is given, but generator is forest"):
+        TrialConfig.parse({**FOREST, **changes})
 
 
 @pytest.mark.parametrize(

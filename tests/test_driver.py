@@ -113,7 +113,70 @@ def test_what_was_set_holds_when_it_is_resumed(store, results, monkeypatch):
 def run_stub_of_space(conductor, index, *, capacity, should_stop):
     from stub_trial import train_stub
 
-    Executor(conductor, train=lambda config, **where: train_stub({**config, "x": 0.1}, **where)).run()
+    Executor(conductor, train=lambda config, **where: train_stub({"epochs": 1, **config, "x": 0.1}, **where)).run()
+
+
+NAMED = """
+resources: {gpu: 0}
+trials:
+  trees: {generator: forest, forest: {trees: 2, pixels: 0.5}, patches: {size: 16, per_subject: 8}}
+  plain: {generator: dcsrn, epochs: 6}
+  seen: {generator: dcsrn, losses: {perceptual: 1}}
+"""
+
+
+def start_named(store, results, *overrides):
+    named = with_overrides(parse_space(NAMED, "named.yaml"), overrides)
+    return start_sweep(named, store=store, results=results, name="mine")
+
+
+def test_a_space_of_trials_alone_runs_those_that_were_chosen_as_they_were_set_and_resumes_so(
+    store, results, monkeypatch
+):
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    ended = start_named(store, results, "epochs=2", "published=[plain, trees]")
+    sweep = SweepDirectory(results / "mine")
+    assert ended.trials == {"completed": 2}
+    assert read_yaml(sweep.sweep_yaml)["set"] == {"published": ["plain", "trees"], "epochs": 2}
+    assert [read_yaml(sweep.trial(number).config).get("epochs") for number in range(2)] == [2, None]
+    monkeypatch.setattr(driver, "run_trials", refuse_to_run)
+    assert resume_sweep(sweep.root).trials == {"completed": 2}
+
+
+def test_weights_that_are_missing_are_said_before_anything_begins(store, results, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(driver, "run_trials", refuse_to_run)
+    with pytest.raises(InvalidInputError, match=r"^seen: "):
+        start_named(store, results)
+    assert not results.exists()
+
+
+def test_weights_that_went_missing_are_said_before_a_sweep_goes_on(store, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "run_trials", stop_at_once)
+    (tmp_path / "vgg.pth").touch()
+    weights = [f"perceptual.weights={tmp_path / 'vgg.pth'}", "perceptual.convention=caffe"]
+    with pytest.raises(KeyboardInterrupt):
+        start_named(store, results, *weights)
+    (tmp_path / "vgg.pth").unlink()
+    with pytest.raises(InvalidInputError, match=r"^seen: "):
+        resume_sweep(results / "mine")
+
+
+def stop_at_once(conductor, index, *, capacity, should_stop):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_forest_is_a_trial_like_any_other(store, results):
+    start_named(store, results, "published=[trees]")
+    (trial,) = read_index(SweepDirectory(results / "mine")).trials.to_pylist()
+    assert (trial["family"], trial["generator"], trial["epochs"], trial["outcome"]) == (
+        "forest",
+        "forest",
+        1,
+        "completed",
+    )
+    assert trial["value.psnr"] > 0
 
 
 def test_a_name_that_is_taken_is_refused(store, results, monkeypatch):

@@ -8,9 +8,11 @@ from torch import nn
 from training_fixtures import CPU, cnn, fresh, gan
 
 from mrisynth.data.slices import SubjectSlices, ensure
+from mrisynth.data.stitching import plan_stitch
 from mrisynth.data.store import Standard
+from mrisynth.training.config import TrialConfig
 from mrisynth.training.evaluation import baselines, evaluate, generate
-from mrisynth.training.metrics import METRICS
+from mrisynth.training.metrics import METRICS, Scored
 
 LOW, HIGH = Standard(0.4, 0.2), Standard(0.5, 0.1)
 
@@ -105,3 +107,48 @@ def test_the_slices_of_a_store_are_scored_as_they_are_mapped(tmp_path: Path) -> 
     evaluation = evaluate(fresh(config).generator, slices, config=config, high_standard=HIGH, device=CPU)
     assert evaluation.generated["cat"].shape == (2, 40, 36)
     assert all(np.isfinite(list(evaluation.subjects["dog"].values())))
+
+
+def test_a_forest_makes_whole_slices_and_has_no_seams() -> None:
+    network = Affine()
+    config = TrialConfig.parse({"generator": "forest", "patches": {"size": 16}})
+    low = subject("ant")
+    evaluation = evaluate(network, [low], config=config, high_standard=HIGH, device=CPU)
+    assert set(network.batches) == {(1, 1, 40, 36)}
+    standardised = (low.low - low.low_standard.mean) / low.low_standard.std
+    np.testing.assert_allclose(evaluation.generated["ant"], (2 * standardised + 1) * 0.1 + 0.5, atol=2e-6)
+    assert evaluation.values["seam"] == 1
+
+
+class Offset(nn.Module):
+    """Another intensity for every other patch of a batch."""
+
+    def forward(self, low: torch.Tensor) -> torch.Tensor:
+        return low + 5.0 * (torch.arange(len(low)) % 2)[:, None, None, None]
+
+
+def test_seams_are_looked_for_where_the_trials_patches_meet() -> None:
+    low = subject("ant")
+    sharp = {"stride": 4, "crop": 0, "blend": "crop"}
+    seams = {}
+    for blend in ("crop", "hann"):
+        config = cnn(stitching={**sharp, "blend": blend})
+        seams[blend] = evaluate(Offset(), [low], config=config, high_standard=HIGH, device=CPU).values["seam"]
+    assert seams["crop"] > 1.1 > seams["hann"]
+    config = cnn(stitching=sharp)
+    generated = generate(
+        Offset(), low.low, low_standard=low.low_standard, high_standard=HIGH, config=config, device=CPU
+    )
+    rows, columns = plan_stitch(40, 36, size=32, **sharp).seams
+    scored = METRICS["seam"].function(Scored(generated, low.high, low.mask, rows, columns))
+    assert seams["crop"] == pytest.approx(scored)
+
+
+def test_baselines_are_held_against_the_lines_of_the_default_stitching() -> None:
+    # A step where patches of 64, 20 apart and cropped by 4, would meet: 24 voxels from the border.
+    high = 0.01 * images(1, 128, 128)
+    low = high + 0.01 * images(1, 128, 128, seed=1)
+    low[:, 24:] += np.float32(0.5)
+    found = baselines([SubjectSlices("a", np.arange(1), low, high, high >= 0, LOW, high, (1.0, 1.0, 1.0))])
+    assert found["identity"].values["seam"] > 5
+    assert found["matched"].values["seam"] == 1

@@ -24,6 +24,8 @@ from mrisynth.shipped import search_spaces
 from mrisynth.training.config import TrialConfig
 
 SHIPPED = sorted(path.stem for path in search_spaces().glob("*.yaml"))
+QUESTIONS = [name for name in SHIPPED if name.startswith("question-")]
+SEARCHING = [name for name in SHIPPED if name not in (*QUESTIONS, "published")]
 DOCS = Path(__file__).parents[1] / "docs" / "spaces.md"
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
 
@@ -77,7 +79,7 @@ def asked(space: Space, params: dict[str, Any]) -> dict[str, Any]:
 # Shipped spaces and the documentation's
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", SEARCHING)
 def test_shipped_spaces_suggest_only_what_can_be_trained(name: str) -> None:
     space = load_space(name)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
@@ -94,6 +96,18 @@ def test_shipped_spaces_have_no_warnings_and_one_line_of_description(name: str) 
     assert space.warnings == ()
     assert space.description
     assert "\n" not in space.description
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_questions_run_each_of_their_arms_with_three_seeds(name: str) -> None:
+    trials = load_space(name).trials
+    arms = {trial.rpartition("-s")[0] for trial in trials}
+    assert set(trials) == {f"{arm}-s{seed}" for arm in arms for seed in range(3)}
+    for arm in arms:
+        first, *others = (trials[f"{arm}-s{seed}"] for seed in range(3))
+        assert [config.seed for config in (first, *others)] == [0, 1, 2]
+        assert all(config.model_copy(update={"seed": 0}) == first for config in others)
+    assert len({json.dumps(trials[f"{arm}-s0"].dump()) for arm in arms}) == len(arms) >= 4
 
 
 def test_the_shipped_spaces_are_listed_with_their_descriptions() -> None:
@@ -207,7 +221,7 @@ def test_only_the_chosen_generators_parameters_are_asked_for() -> None:
 def test_a_suggestion_is_the_whole_configuration() -> None:
     params = {"generator": "unet", "unet.filters": 6, "adversary": "none", "patches.size": 32, "losses.l1": 2.5}
     config = asked(small(), params)
-    assert config["unet"] == {"filters": 6, "levels": 5, "tanh": False, "dropout": 0.0}
+    assert config["unet"] == {"filters": 6, "levels": 5, "dropout": 0.0}
     assert config["losses"] == {"l1": 2.5}
     assert (config["epochs"], config["patches"]["size"], config["patches"]["per_subject"]) == (3, 32, 300)
     assert TrialConfig.parse(config).dump() == config
@@ -272,9 +286,9 @@ def test_lists_are_choices_that_optuna_stores_as_json() -> None:
 
 
 def test_true_and_one_are_different_choices() -> None:
-    space = parse_space(minimal("unet.tanh: [true, false]"), "my.yaml")
-    config = asked(space, {"generator": "unet", "unet.tanh": False})
-    assert config["unet"]["tanh"] is False
+    space = parse_space(minimal("output.tanh: [true, false]"), "my.yaml")
+    config = asked(space, {"generator": "unet", "output.tanh": False})
+    assert config["output"]["tanh"] is False
 
 
 def test_a_stored_trial_asked_again_answers_the_same() -> None:
@@ -449,7 +463,7 @@ def test_fixed_parameters_beside_named_trials_alone_are_refused() -> None:
         ("epochs: [1, two]", "epochs is two; it must be an integer"),
         ("select: [last, bset]", "did you mean 'best'?"),
         ("select: {int: [1, 2]}", "write a list of choices"),
-        ("unet.tanh: [true, 1]", "it must be true or false"),
+        ("output.tanh: [true, 1]", "it must be true or false"),
         ("dcgan.filters: [[16, 0]]", "dcgan.filters is [16, 0]"),
         ("dcsrn.units: {int: [1, 2]}", "dcsrn.units is never used: it needs generator: dcsrn"),
         ("patchgan.layers: {int: [1, 2]}", "patchgan.layers is never used: it needs adversary: patchgan"),
@@ -494,7 +508,7 @@ def test_mistakes_in_the_search_are_named_with_their_line(line: str, sentence: s
         ("fixed: {epochs: 0}", "epochs is 0; it must be an integer"),
         ("fixed: {epochs: '3'}", "it must be an integer"),
         ("fixed: {generator: unet}", "generator is both fixed and searched"),
-        ("fixed: {unet: {tahn: true}}", "unknown parameter 'unet.tahn'; did you mean 'unet.tanh'?"),
+        ("fixed: {output: {tahn: true}}", "unknown parameter 'output.tahn'; did you mean 'output.tanh'?"),
         ("fixed: {dcsrn.units: 3}", "dcsrn.units is never used: it needs generator: dcsrn"),
         ("fixed: {unet: {}}", "unknown parameter 'unet'; it is a block"),
         ("fixed: [epochs]", "'fixed' is [\"epochs\"]; it must be a mapping"),
@@ -661,6 +675,113 @@ def test_an_override_is_key_and_value() -> None:
         with_overrides(small(), ["epochs"])
 
 
+# Overrides of named trials
+
+FEW = """\
+trials:
+  trees: {generator: forest}
+  plain: {generator: dcsrn, losses: {l2: 1}}
+  rival: {generator: unet, adversary: pooled, losses: {adversarial: 1, l1: 2}, epochs: 7}
+"""
+
+
+def few(*overrides: str, text: str = FEW) -> Space:
+    return with_overrides(parse_space(text, "few.yaml"), overrides)
+
+
+def test_an_override_is_set_in_every_named_trial_that_has_the_parameter() -> None:
+    trials = few("epochs=2", "patches.per_subject=40", "pooled.filters=[4, 4]").trials
+    assert [trials[name].dump().get("epochs") for name in ("trees", "plain", "rival")] == [None, 2, 2]
+    assert {config.patches.per_subject for config in trials.values()} == {40}
+    assert trials["rival"].dump()["pooled"]["filters"] == [4, 4]
+    assert trials["plain"].losses == {"l2": 1}
+
+
+def test_an_override_of_one_loss_leaves_the_others_of_a_named_trial() -> None:
+    text = FEW + "  silent: {generator: dcsrn}\n"
+    trials = few("losses.gradient=0.5", text=text).trials
+    assert trials["rival"].losses == {"adversarial": 1, "l1": 2, "gradient": 0.5}
+    assert trials["silent"].losses == {"l1": 1, "gradient": 0.5}  # it has the default, and keeps it
+
+
+def test_an_override_of_the_adversary_leaves_out_what_a_named_trial_cannot_have_any_more() -> None:
+    rival = few("adversary=none").trials["rival"]
+    assert (rival.adversary, rival.losses) == (None, {"l1": 2})
+
+
+def test_changed_named_trials_are_warned_of_in_one_line() -> None:
+    warning = "named trials are not run exactly as published: epochs=2, patches.axes=[0, 1]"
+    assert few("epochs=2", "patches.axes=[0, 1]").warnings == (warning,)
+    assert few("trials.plain.epochs=2").warnings == (
+        "named trials are not run exactly as published: trials.plain.epochs=2",
+    )
+
+
+@pytest.mark.parametrize("override", ["published=[plain]", "resources.cpu=2", "perceptual.weights=/somewhere/vgg.pth"])
+def test_what_leaves_named_trials_as_they_are_is_not_warned_of(override: str) -> None:
+    assert few(override).warnings == ()
+
+
+def test_some_of_the_named_trials_can_be_chosen_and_the_others_are_left_alone() -> None:
+    space = few("patches.size=32", "published=[plain, trees]")  # the U-net cannot take 32 px, and need not
+    assert space.published == ("plain", "trees")
+    assert [space.trials[name].patches.size for name in ("trees", "plain", "rival")] == [32, 32, 64]
+
+
+def test_what_is_set_for_one_trial_wins_over_what_is_set_for_all() -> None:
+    trials = few("trials.plain.epochs=3", "epochs=2").trials
+    assert (trials["plain"].epochs, trials["rival"].epochs) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("epochs=0", "--set epochs: trials plain, rival: epochs is 0; it must be an integer from 1 to"),
+        ("fixed.epochs=0", "--set fixed.epochs: trials plain, rival: epochs is 0"),
+        ("patches.size=32", "--set patches.size: trial rival: patches.size is 32; unet takes multiples of 64"),
+        ("stitching.stride=60", "--set stitching.stride: trials plain, rival: stitching: stride 60 leaves gaps"),
+        ("trials.plain.epochs=0", "--set trials.plain.epochs: trial plain: epochs is 0"),
+        ("dcgan.width=8", "--set dcgan.width: none of the trials has dcgan.width: trees, plain, rival"),
+        ("epochz=3", "--set epochz: unknown parameter 'epochz'; did you mean 'epochs'?"),
+        ("published=plain", "--set published: 'published' is plain; it must be a list of names, like [a, b]"),
+        ("published=[plan]", "--set published: unknown trial plan; did you mean 'plain'?"),
+    ],
+)
+def test_a_wrong_override_of_named_trials_names_them(override: str, sentence: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        few(override)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(sentence)
+
+
+def test_an_override_changes_the_search_and_the_trials_that_run_before_it() -> None:
+    text = minimal("", "budget: {trials: 3}\nfixed: {epochs: 5}\n") + FEW + "published: [rival]\n"
+    space = with_overrides(parse_space(text, "my.yaml"), ["epochs=2"])
+    assert space.fixed["epochs"] == 2
+    assert (space.trials["rival"].epochs, space.trials["plain"].epochs) == (2, 30)  # which does not run
+
+
+def test_an_override_of_what_only_a_named_trial_has_leaves_the_search_alone() -> None:
+    text = minimal("", "budget: {trials: 3}\n") + FEW + "published: [plain]\n"
+    space = with_overrides(parse_space(text, "my.yaml"), ["dcsrn.units=2"])
+    assert "dcsrn.units" not in space.fixed
+    assert space.trials["plain"].dump()["dcsrn"]["units"] == 2
+    with pytest.raises(InvalidInputError, match=r"dcsrn\.units is never used"):
+        with_overrides(parse_space(minimal(""), "my.yaml"), ["dcsrn.units=2"])
+
+
+def test_overrides_of_named_trials_that_a_sweep_kept_make_the_same_space() -> None:
+    space = with_overrides(few("published=[rival, plain]", "epochs=2", "trials.plain.epochs=4"), {"budget.trials": 9})
+    again = with_overrides(parse_space(space.text, "few.yaml"), space.overrides)
+    assert again == space
+    assert again.trials == space.trials
+
+
+def test_a_file_of_weights_is_kept_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert few("perceptual.weights=vgg.pth").trials["plain"].perceptual.weights == str(tmp_path / "vgg.pth")
+
+
 def test_no_overrides_change_nothing() -> None:
     space = small()
     assert with_overrides(space, []) is space
@@ -676,7 +797,7 @@ def test_a_sweep_can_keep_the_text_and_the_overrides_and_load_the_same_space(tmp
 
 def test_a_space_as_a_dictionary_is_a_space() -> None:
     """What `to_dict` gives can be written to a file and loaded, and is the same."""
-    for name in SHIPPED:
+    for name in [*SEARCHING, "question-seams"]:
         space = load_space(name)
         again = parse_space(json.dumps({key: v for key, v in space.to_dict().items() if key != "name"}), f"{name}.yaml")
         assert again.to_dict() == space.to_dict()

@@ -86,6 +86,33 @@ def test_crop_takes_each_voxel_from_the_patch_whose_centre_is_nearest():
     assert planned.stitch(patches)[0, 0].tolist() == [0] * 6 + [1] * 4 + [2] * 4 + [3] * 6
 
 
+def test_seams_are_where_the_kept_parts_begin_or_end():
+    # Patches at 0, 20 and 36 of 64 voxels, cropped by 4 but at the border: kept are 0-60, 24-80 and 40-100.
+    assert plan(64, 100, size=64, stride=20, crop=4).seams == ((), (24, 40, 60, 80))
+    # The nearest patch alone: centres at 4, 8, 12 and 16.
+    assert plan(20, 8, size=8, stride=4, crop=1, blend="crop").seams == ((6, 10, 14), ())
+    # Side by side.
+    assert plan(176, 64, size=64, stride=56, crop=4).seams == ((60, 116), ())
+
+
+def test_an_image_smaller_than_a_patch_has_no_seams():
+    assert plan(5, 8).seams == ((), ())
+
+
+@given(plan=plans(), place=st.integers(0))
+@settings(max_examples=50, deadline=None)
+def test_from_line_to_line_a_patch_counts_everywhere_or_nowhere(plan, place):
+    patches = torch.zeros(plan.patches, 1, plan.size, plan.size)
+    patches[place % plan.patches] = 1
+    counts = plan.stitch(patches)[0].numpy() > 0
+    rows, columns = ([0, *lines, length] for lines, length in zip(plan.seams, counts.shape, strict=True))
+    sums, sizes = (
+        np.add.reduceat(np.add.reduceat(a, rows[:-1]), columns[:-1], 1) for a in (counts * 1, counts * 0 + 1)
+    )
+    assert np.all((sums == 0) | (sums == sizes))
+    assert sums.any()
+
+
 def test_the_last_patches_are_flush_with_the_border():
     planned = plan(64, 100, size=64, stride=20, crop=4)
     assert planned.rows == (0,)

@@ -8,6 +8,8 @@ from mrisynth import __version__
 from mrisynth.cli import data, results, space, sweep, trial
 from mrisynth.cli.console import say
 from mrisynth.cli.demo import demo
+from mrisynth.cli.evaluate import evaluate
+from mrisynth.cli.report import report
 from mrisynth.errors import MrisynthError
 
 app = typer.Typer(
@@ -38,8 +40,10 @@ app.command(rich_help_panel="Search")(sweep.sweep)
 app.command(rich_help_panel="Search")(sweep.resume)
 app.command(rich_help_panel="Results")(results.status)
 app.command(rich_help_panel="Results")(results.top)
+app.command(rich_help_panel="Results")(report)
 app.command(rich_help_panel="Results")(results.dashboard)
 app.command(rich_help_panel="One trial")(trial.train)
+app.command(rich_help_panel="One trial")(evaluate)
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """`mrisynth space`: list, show, check, sample, schema."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from mrisynth.cli.console import output, say, show, show_json, show_table
 
@@ -28,8 +29,10 @@ def check(space: SpaceName) -> None:
 
     loaded = load_space(space)
     for warning in loaded.warnings:
-        say(f"[yellow]warning:[/] {warning}")
-    show(f"{loaded.name}: {len(loaded.search)} parameters, {loaded.budget.trials} trials; nothing wrong")
+        say(f"[yellow]warning:[/] {escape(warning)}")
+    count = loaded.budget.trials or (len(loaded.published) if not loaded.search else None)
+    trials = "" if count is None else f", {count} trial{'s' if count > 1 else ''}"
+    show(f"{loaded.name}: {len(loaded.search)} parameters searched{trials}; nothing wrong")
 
 
 @app.command("show")
@@ -42,15 +45,56 @@ def show_(space: SpaceName, as_json: AsJson = False) -> None:
     if as_json:
         show_json({"trials": sizes, "search": loaded.describe()})
         return
-    rows = [[path, text["values"], text["when"]] for path, text in loaded.describe().items()]
-    show_table(f"{loaded.name}: {loaded.description}", ["parameter", "values", "only when"], rows)
+    title = f"{loaded.name}: {loaded.description}"
+    if loaded.search:
+        rows = [[path, text["values"], text["when"]] for path, text in loaded.describe().items()]
+        show_table(title, ["parameter", "values", "only when"], rows)
+    else:
+        show(title)
     if sizes:
-        columns = ["name", "generator", "parameters", "adversary", "parameters"]
-        rows = [
-            [str(t[key]) for key in ("name", "generator", "generator_parameters", "adversary", "adversary_parameters")]
-            for t in sizes
+        _show_sizes(sizes)
+        _show_recipes({trial["name"]: trial["config"] for trial in sizes})
+
+
+def _show_sizes(sizes: list[dict[str, Any]]) -> None:
+    """Named trials with their networks and how many parameters these have."""
+    keys = ("name", "generator", "generator_parameters", "adversary", "adversary_parameters")
+    columns = ["named trial", "generator", "parameters", "adversary", "its parameters"]
+    show_table("", columns, [[_cell(trial[key]) for key in keys] for trial in sizes], right={*columns[2::2]})
+
+
+def _show_recipes(configs: dict[str, dict[str, Any]]) -> None:
+    """Named trials with the weights of their losses, their rates and their epochs, as in the paper's table 1."""
+    from mrisynth.training.losses import LOSSES
+
+    losses = [name for name in LOSSES if any(config.get("losses", {}).get(name) for config in configs.values())]
+    rates = ["generator_lr", "discriminator_lr"]
+    columns = ["named trial", *losses, "rate", "adversary's", "epochs"]
+    rows = [
+        [
+            name,
+            *(_cell(config.get("losses", {}).get(loss) or None) for loss in losses),
+            *(_rate(config.get("optimizer", {}).get(rate)) for rate in rates),
+            _cell(config.get("epochs")),
         ]
-        show_table("named trials, run first", columns, rows)
+        for name, config in configs.items()
+    ]
+    show_table("", columns, rows, right={*columns[1:]})
+
+
+def _cell(value: Any) -> str:
+    """A value in a table: unet, 1,829,025, 1.5; a dash where there is none."""
+    if value is None or value == "none":
+        return "-"
+    return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _rate(rate: float | None) -> str:
+    """A learning rate as people write it, 2e-3; a dash where there is none."""
+    if rate is None:
+        return "-"
+    digits, _, exponent = f"{rate:.3e}".partition("e")
+    return f"{float(digits):g}e{int(exponent)}"
 
 
 @app.command()

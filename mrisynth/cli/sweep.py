@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from mrisynth.cli.console import program, say
 from mrisynth.cli.results import show_leaderboard, show_pictures
@@ -32,7 +33,12 @@ def sweep(
     max_hours: MaxHours = None,
     seed: Annotated[int, typer.Option(help="The same seed suggests the same trials (with one worker).")] = 0,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the space, e.g. epochs=3.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override space and named trials, e.g. epochs=3; 'published=\\[fcn-1, unet-7]': only these run.",
+        ),
     ] = None,
 ) -> None:
     """Search a space: train, score and compare trials until the budget is spent."""
@@ -43,7 +49,7 @@ def sweep(
     limits = {key: value for key, value in budget.items() if value is not None}
     asked = with_overrides(with_overrides(load_space(space), set_ or []), limits)
     for warning in asked.warnings:
-        say(f"[yellow]warning:[/] {warning}")
+        say(f"[yellow]warning:[/] {escape(warning)}")
     launch = Launch(address=address, max_concurrent=max_concurrent)
     run_and_report(
         lambda: start_sweep(asked, store=data, results=results, name=name, seed=seed, launch=launch, progress=say),

@@ -43,6 +43,14 @@ class StitchPlan:
         """Patches an image, k."""
         return len(self.rows) * len(self.columns)
 
+    @property
+    def seams(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where patches meet: the first row, and the first column, after each line where a patch begins or ends.
+
+        Of a patch counts the part that is kept of it. The image's own border is no such line.
+        """
+        return _axis_seams(self, self.rows, self.height), _axis_seams(self, self.columns, self.width)
+
     def cut(self, images: "torch.Tensor") -> "torch.Tensor":
         """Cut images into patches.
 
@@ -138,18 +146,30 @@ def _first_voxels(length: int, size: int, stride: int) -> tuple[int, ...]:
 def _axis_weights(plan: StitchPlan, first: tuple[int, ...], length: int) -> NDArray[np.float64]:
     """The weights of patches along one axis, shape (patches, size): 0 outside the image, of sum 1 where they meet."""
     positions = np.array(first)[:, None] + np.arange(plan.size)
-    start, end = positions[:, :1].copy(), positions[:, -1:] + 1
-    # At the image's border there is no other patch to take over: the outer rim stays.
-    start[1:] += plan.crop
-    end[:-1] -= plan.crop
-    if plan.blend == "crop":
-        # Each voxel from the patch whose centre is nearest: overlaps are cut in their middle.
-        middle = -(-(positions[1:, :1] + positions[:-1, -1:] + 1) // 2)
-        start[1:], end[:-1] = middle, middle
-    start, end = np.maximum(start, 0), np.minimum(end, length)
+    start, end = (limit[:, None] for limit in _kept(plan, first, length))
     weights = np.where((positions >= start) & (positions < end), _bell(plan.blend, positions, start, end), 0.0)
     voxels = mirror(positions, length)
     return weights / np.bincount(voxels.ravel(), weights.ravel())[voxels]
+
+
+def _axis_seams(plan: StitchPlan, first: tuple[int, ...], length: int) -> tuple[int, ...]:
+    """The first voxel after each line along one axis, ascending."""
+    limits = np.unique(np.concatenate(_kept(plan, first, length)))
+    return tuple(int(limit) for limit in limits if 0 < limit < length)
+
+
+def _kept(plan: StitchPlan, first: tuple[int, ...], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The part [start, end) of each patch along one axis that is kept, inside the image: two of shape (patches,)."""
+    start = np.array(first)
+    end = start + plan.size
+    # At the image's border there is no other patch to take over: the outer rim stays.
+    cropped_start, cropped_end = start.copy(), end.copy()
+    cropped_start[1:] += plan.crop
+    cropped_end[:-1] -= plan.crop
+    if plan.blend == "crop":
+        # Each voxel from the patch whose centre is nearest: overlaps are cut in their middle.
+        cropped_start[1:] = cropped_end[:-1] = -(-(start[1:] + end[:-1]) // 2)
+    return np.maximum(cropped_start, 0), np.minimum(cropped_end, length)
 
 
 def _bell(

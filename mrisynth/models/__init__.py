@@ -10,9 +10,10 @@ from mrisynth.models.dcgan import DcganConfig
 from mrisynth.models.dcsrn import DcsrnConfig
 from mrisynth.models.discriminators import DenseConfig, PatchganConfig, PooledConfig
 from mrisynth.models.fcn import FcnConfig
+from mrisynth.models.forest import ForestConfig
 from mrisynth.models.unet import UnetConfig
 
-Generator = Annotated[FcnConfig | DcsrnConfig | DcganConfig | UnetConfig, Field(discriminator="name")]
+Generator = Annotated[FcnConfig | DcsrnConfig | DcganConfig | UnetConfig | ForestConfig, Field(discriminator="name")]
 Adversary = Annotated[DenseConfig | PooledConfig | PatchganConfig, Field(discriminator="name")]
 
 

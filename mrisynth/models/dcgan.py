@@ -8,8 +8,6 @@ from torch import nn
 from mrisynth.models.architecture import Kernel, Width
 from mrisynth.models.stack import StackConfig, convolutions
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU}
-
 
 class DcganConfig(StackConfig):
     """A stack of convolutions; the defaults are the generator of the paper's model 2."""
@@ -28,7 +26,6 @@ class DcganConfig(StackConfig):
         "same",
         description="Zero padding: what keeps the size at each layer, or 1 px at every layer (the paper's model 1).",
     )
-    activation: Literal["relu", "leaky_relu", "elu"] = Field("relu", description="After every layer but the last.")
 
     @model_validator(mode="after")
     def _check(self) -> "DcganConfig":
@@ -56,4 +53,4 @@ class DcganConfig(StackConfig):
     def build(self) -> nn.Module:
         """The network: (n, 1, height, width) to the same shape."""
         padding = None if self.padding == "same" else self.padding
-        return convolutions(self.layers, activation=ACTIVATIONS[self.activation], padding=padding)
+        return convolutions(self.layers, activation=self.activation, padding=padding)

@@ -1,11 +1,15 @@
-"""The paper's adversaries. Each sees one channel, the high-field or the generated patch, and gives logits."""
+"""The paper's adversaries. Each sees one channel, the high-field or the generated patch, and gives logits.
+
+Where `conditional` is set they see the low-field patch too, as pix2pix's do and the paper's do not."""
 
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
-from mrisynth.models.architecture import AdversaryConfig, OddKernel, Width
+from mrisynth.models.architecture import AdversaryConfig, OddKernel, Width, activate
 
 
 class DenseConfig(AdversaryConfig):
@@ -20,11 +24,11 @@ class DenseConfig(AdversaryConfig):
         """Every patch size is possible."""
 
     def build(self, size: int) -> nn.Module:
-        """The discriminator: (n, 1, size, size) to logits (n, 1)."""
+        """The discriminator: (n, `channels`, size, size) to logits (n, 1)."""
         modules: list[nn.Module] = []
-        for inputs, outputs in zip((1, *self.filters[:-1]), self.filters, strict=True):
-            modules += _block(nn.Conv2d(inputs, outputs, self.kernel_size, padding=self.kernel_size // 2))
-        modules += [nn.Flatten(), nn.Linear(self.filters[-1] * size**2, self.hidden), nn.LeakyReLU(0.2)]
+        for inputs, outputs in zip((self.channels, *self.filters[:-1]), self.filters, strict=True):
+            modules += _block(nn.Conv2d(inputs, outputs, self.kernel_size, padding=self.kernel_size // 2), self)
+        modules += [nn.Flatten(), nn.Linear(self.filters[-1] * size**2, self.hidden), activate(self.activation)]
         return nn.Sequential(*modules, nn.Linear(self.hidden, 1))
 
 
@@ -40,12 +44,13 @@ class PooledConfig(AdversaryConfig):
             raise ValueError(f"the {len(self.filters)} poolings of {self.name} leave nothing of a patch of {size} px")
 
     def build(self, size: int) -> nn.Module:
-        """The discriminator: (n, 1, size, size) to logits (n, 1)."""
+        """The discriminator: (n, `channels`, size, size) to logits (n, 1)."""
         modules: list[nn.Module] = []
         for (kernel, padding, pool, stride), inputs, outputs in zip(
-            self._windows(), (1, *self.filters[:-1]), self.filters, strict=True
+            self._windows(), (self.channels, *self.filters[:-1]), self.filters, strict=True
         ):
-            modules += [*_block(nn.Conv2d(inputs, outputs, kernel, padding=padding)), nn.MaxPool2d(pool, stride)]
+            modules += _block(nn.Conv2d(inputs, outputs, kernel, padding=padding), self)
+            modules.append(nn.MaxPool2d(pool, stride))
         features = self.filters[-1] * self._remaining(size) ** 2
         return nn.Sequential(*modules, nn.Flatten(), nn.Linear(features, 1))
 
@@ -73,6 +78,9 @@ class PatchganConfig(AdversaryConfig):
     name: Literal["patchgan"] = "patchgan"
     filters: int = Field(8, ge=1, le=256, description="Filters of the first layer; they double a layer, up to 8 times.")
     layers: int = Field(4, ge=1, le=6, description="Number of halvings; fewer make the fields that are judged smaller.")
+    averaging: Literal["losses", "probabilities"] = Field(
+        "losses", description="What is averaged over the fields: their losses as in pix2pix, or their probabilities."
+    )
 
     def check_size(self, size: int) -> None:
         """Refuse a patch size of which no field is left."""
@@ -80,14 +88,29 @@ class PatchganConfig(AdversaryConfig):
             raise ValueError(f"{self.name} with {self.layers} layers takes {3 * 2**self.layers} px or more, not {size}")
 
     def build(self, size: int) -> nn.Module:
-        """The discriminator: (n, 1, size, size) to logits (n, 1, fields, fields); the loss averages over the fields."""
+        """The discriminator: (n, `channels`, size, size) to logits (n, 1, fields, fields).
+
+        The loss averages over the fields; where their probabilities are averaged it gives logits (n, 1, 1, 1).
+        """
         widths = [self.filters * min(2**layer, 8) for layer in range(self.layers + 1)]
-        modules: list[nn.Module] = [nn.Conv2d(1, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        modules: list[nn.Module] = [nn.Conv2d(self.channels, widths[0], 4, stride=2, padding=1)]
+        modules.append(activate(self.activation))
         for layer in range(1, self.layers + 1):
             stride = 2 if layer < self.layers else 1
-            modules += _block(nn.Conv2d(widths[layer - 1], widths[layer], 4, stride=stride, padding=1, bias=False))
-        return nn.Sequential(*modules, nn.Conv2d(widths[-1], 1, 4, padding=1))
+            convolution = nn.Conv2d(widths[layer - 1], widths[layer], 4, stride=stride, padding=1, bias=False)
+            modules += _block(convolution, self)
+        modules.append(nn.Conv2d(widths[-1], 1, 4, padding=1))
+        return nn.Sequential(*modules, *([MeanProbability()] if self.averaging == "probabilities" else []))
 
 
-def _block(convolution: nn.Conv2d) -> list[nn.Module]:
-    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(0.2)]
+class MeanProbability(nn.Module):
+    """The logit of the mean probability of all fields: what the arrow to one number in the paper's figure may mean."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """(n, 1, fields, fields) to (n, 1, 1, 1); in logarithms, so that certain fields do not overflow."""
+        real, fake = (torch.logsumexp(F.logsigmoid(sign * logits.float()), (-2, -1), keepdim=True) for sign in (1, -1))
+        return real - fake
+
+
+def _block(convolution: nn.Conv2d, config: AdversaryConfig) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), activate(config.activation)]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from mrisynth.models.architecture import Kernel, Width
+from mrisynth.models.architecture import Activation, Kernel, Width, activate
 from mrisynth.models.stack import Layer, StackConfig, convolutions
 
 _POOLED = {"kernels": (5, 3, 3), "filters": (32, 64, 64)}
@@ -64,15 +64,18 @@ class FcnConfig(StackConfig):
 
     def build(self) -> nn.Module:
         """The network: (n, 1, height, width) to the same shape."""
-        return _pooled(self.layers) if self.pool else convolutions(self.layers)
+        if self.pool:
+            return _pooled(self.layers, self.activation)
+        return convolutions(self.layers, activation=self.activation)
 
 
-def _pooled(layers: list[Layer]) -> nn.Sequential:
-    """Convolution, BatchNorm, ReLU and pooling a layer; then transposed convolutions through the same widths back."""
+def _pooled(layers: list[Layer], activation: Activation) -> nn.Sequential:
+    """Convolution, BatchNorm, activation and pooling a layer; then transposed convolutions back through the widths."""
     modules: list[nn.Module] = []
     for kernel, inputs, outputs in layers:
-        modules += [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.BatchNorm2d(outputs), nn.ReLU()]
-        modules.append(nn.MaxPool2d(2))
+        modules += [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.BatchNorm2d(outputs)]
+        modules += [activate(activation), nn.MaxPool2d(2)]
     for _, outputs, inputs in reversed(layers):
-        modules += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+        modules += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.BatchNorm2d(outputs)]
+        modules.append(activate(activation))
     return nn.Sequential(*modules[:-2])

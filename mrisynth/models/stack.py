@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import Field, model_validator
 from torch import nn
 
-from mrisynth.models.architecture import GeneratorConfig, Kernel, Width
+from mrisynth.models.architecture import Activation, GeneratorConfig, Kernel, Width, activate
 
 
 class Layer(NamedTuple):
@@ -37,6 +37,7 @@ class StackConfig(GeneratorConfig):
     width: Width | None = Field(
         None, description="Shorthand: filters of every layer but the last (64 where not given)."
     )
+    activation: Activation = Field("relu", description="After every layer but the last.")
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +85,7 @@ class StackConfig(GeneratorConfig):
 
 
 def convolutions(
-    layers: Sequence[Layer], *, activation: type[nn.Module] = nn.ReLU, padding: int | None = None
+    layers: Sequence[Layer], *, activation: Activation = "relu", padding: int | None = None
 ) -> nn.Sequential:
     """Convolution, BatchNorm and activation a layer; the last layer is a bare convolution, as in the paper.
 
@@ -99,5 +100,5 @@ def convolutions(
     modules: list[nn.Module] = []
     for kernel, inputs, outputs in layers:
         modules.append(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2 if padding is None else padding))
-        modules += [nn.BatchNorm2d(outputs), activation()]
+        modules += [nn.BatchNorm2d(outputs), activate(activation)]
     return nn.Sequential(*modules[:-2])

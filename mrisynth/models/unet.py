@@ -19,7 +19,6 @@ class UnetConfig(GeneratorConfig):
         16, ge=1, le=256, description="Filters of the first level; they double a level, up to 8 times."
     )
     levels: int = Field(6, ge=3, le=9, description="Number of halvings; the patch size must be a multiple of 2^levels.")
-    tanh: bool = Field(False, description="End with tanh as pix2pix does, which confines the output to -1 to 1.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Probability of dropout in the inner blocks (pix2pix: 0.5).")
 
     @property
@@ -54,7 +53,6 @@ class Unet(nn.Module):
             for level in range(innermost, 0, -1)
         )
         self.last = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * widths[0], 1, 4, stride=2, padding=1))
-        self.tanh = config.tanh
 
     def forward(self, low: Tensor) -> Tensor:
         """(n, 1, height, width) to the same shape."""
@@ -65,7 +63,7 @@ class Unet(nn.Module):
         for up in self.ups:
             features = torch.cat([skips.pop(), up(features)], dim=1)
         generated: Tensor = self.last(features)
-        return torch.tanh(generated) if self.tanh else generated
+        return generated
 
 
 def _down(inputs: int, outputs: int, *, first: bool, norm: bool) -> nn.Sequential:

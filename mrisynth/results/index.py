@@ -59,7 +59,8 @@ class Index:
     Args:
         manifest: the sweep's description, objectives, metrics, baselines, budget.
         trials: one row a trial; columns `value.<metric>` and `param.<dotted path>` beside the fixed ones.
-        history: one row a number: (trial, epoch, key, value), key "train.l1", "validation.l1" or "scores.psnr".
+        history: one row a number: (trial, epoch, key, value), key "train.l1", "train_eval.l1" (in evaluation mode;
+            absent from older records), "validation.l1" or "scores.psnr".
         subjects: one row a score: (trial, subject, metric, value).
     """
 

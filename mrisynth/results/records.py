@@ -130,7 +130,7 @@ def _epochs(path: Path) -> list[dict[str, Any]]:
 
 def _curves(epochs: list[dict[str, Any]]) -> Iterator[tuple[int, str, float]]:
     for record in epochs:
-        for part in ("train", "validation", "scores"):
+        for part in ("train", "train_eval", "validation", "scores"):
             for name, value in _numbers(record.get(part)).items():
                 yield record["epoch"], f"{part}.{name}", value
 
@@ -169,6 +169,8 @@ def _seconds(summary: Mapping[str, Any], epochs: list[dict[str, Any]]) -> float 
 def _family(config: Mapping[str, Any], adversary: str | None) -> str | None:
     if not config:
         return None
+    if config.get("generator") == "forest":
+        return "forest"
     return "cnn" if adversary in (None, "none") else "gan"
 
 

@@ -27,6 +27,7 @@ from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import Space, parse_space, with_overrides
 from mrisynth.search.study import open_study, queue_retries
+from mrisynth.search.weights import check_weights
 from mrisynth.training.config import TrialConfig, json_schema
 from mrisynth.training.metrics import METRICS
 
@@ -104,10 +105,12 @@ def start_sweep(
 
     Raises:
         UsageError: the name is taken; resume it instead.
+        InvalidInputError: weights that a trial needs are missing.
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: it cannot go on; `resume_sweep` takes it up again.
     """
     cohort = open_cohort(store)
+    check_weights(space)
     sweep = create_sweep(space, cohort, results=results, name=name, seed=seed)
     return _drive(sweep, space, cohort, launch=launch or Launch(), progress=progress)
 
@@ -131,7 +134,7 @@ def resume_sweep(
 
     Raises:
         NotFoundError: there is no such sweep.
-        InvalidInputError: the data have changed since it began.
+        InvalidInputError: the data have changed since it began, or weights that a trial needs are missing.
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: another driver holds it, or it cannot go on.
     """
@@ -139,6 +142,7 @@ def resume_sweep(
     asked = read_yaml(sweep.sweep_yaml)
     space = with_overrides(parse_space(sweep.space_yaml.read_text(encoding="utf-8"), asked["space"]), asked["set"])
     space = replace(space, budget=Budget(**asked["budget"]))
+    check_weights(space, None if retry else sweep)
     cohort = open_cohort(store or Path(asked["store"]))
     if differences := data_differences(sweep, cohort):
         raise InvalidInputError(

@@ -2,17 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from mrisynth.errors import InvalidInputError, UsageError
 from mrisynth.search.dimensions import Condition, parse_conditions
-from mrisynth.search.parameters import flattened
+from mrisynth.search.domains import Constant
+from mrisynth.search.parameters import flattened, read_parameters
 from mrisynth.search.settings import Settings
-from mrisynth.search.space_file import plain_value
+from mrisynth.search.space_file import Mistakes, SpaceFile, plain_value
+from mrisynth.search.trial_mapping import exists_in, with_parameter
 from mrisynth.training.config import parameters
 from mrisynth.training.parameters import closest
 
 _NESTED = (*Settings.model_fields, "trials", "published")
+_PATHS = ("perceptual.weights",)
+"""Parameters that name a file."""
 
 
 def parse_overrides(given: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -22,26 +27,19 @@ def parse_overrides(given: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
         UsageError: a text has no `=`.
         InvalidInputError: a value is not YAML.
     """
-    if isinstance(given, Mapping):
-        return dict(given)
-    overrides: dict[str, Any] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: write KEY=VALUE, like --set epochs=3")
-        overrides[key.strip()] = plain_value(value, f"--set {key.strip()}")
-    return overrides
+    overrides = given if isinstance(given, Mapping) else dict(map(_parse, given))
+    return dict(sorted(overrides.items(), key=lambda item: _turn(item[0])))
 
 
 def overridden(data: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A space's content with one key set.
 
     `budget.trials`, `sampler` and the like are set where they stand. A parameter's path (or `fixed.<path>`) is fixed
-    and no longer searched; `search.<path>` is searched and no longer fixed. What can then never exist is left out:
-    with `generator=unet` there is nothing to search in `dcgan`.
+    and no longer searched, and set in every named trial that runs and has it; `search.<path>` is searched and no longer
+    fixed. What can then never exist is left out: with `generator=unet` there is nothing to search in `dcgan`.
 
     Raises:
-        InvalidInputError: there is no such key.
+        InvalidInputError: there is no such key, or nothing that the space runs has it.
     """
     changed = deepcopy(dict(data))
     section, _, path = key.partition(".")
@@ -51,21 +49,101 @@ def overridden(data: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     if section not in ("fixed", "search"):
         section, path = "fixed", key
     if path not in parameters():
-        known = {
-            **dict.fromkeys(_NESTED),
-            **dict.fromkeys(f"budget.{name}" for name in ("trials", "hours")),
-            **parameters(),
-        }
-        raise InvalidInputError(f"--set {key}: unknown parameter '{path}'; {closest(path, known)}")
-    changed["fixed"] = flattened(changed.get("fixed") or {})
-    changed["search"] = dict(changed.get("search") or {})
+        raise InvalidInputError(f"--set {key}: unknown parameter '{path}'; {closest(path, _known())}")
+    if section == "fixed" and not _set_in_trials(changed, path, value) and not changed.get("search"):
+        raise InvalidInputError(f"--set {key}: none of the trials has {path}: {', '.join(running_trials(changed))}")
+    if section == "search" or _belongs_to_search(changed, path):
+        _set_in_search(changed, section, path, value)
+    return changed
+
+
+def set_in_trials(overrides: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Those overrides that changed what the named trials of a space train and score.
+
+    Args:
+        overrides: by key.
+        data: the space's content with them.
+    """
+    trials = running_trials(data).items()
+    changed: dict[str, Any] = {}
+    for key, value in overrides.items():
+        path = key.removeprefix("fixed.")
+        own = any(key == f"trials.{name}" or key.startswith(f"trials.{name}.") for name, _ in trials)
+        if own or (path in parameters() and path not in _PATHS and any(exists_in(t, path) for _, t in trials)):
+            changed[path] = value
+    return changed
+
+
+def running_trials(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The named trials that a space runs, by name, as the file has them."""
+    trials, published = data.get("trials"), data.get("published")
+    if not isinstance(trials, dict):
+        return {}
+    if isinstance(published, list):
+        return {name: trials[name] for name in published if isinstance(name, str) and name in trials}
+    return {} if data.get("search") else trials
+
+
+def _parse(text: str) -> tuple[str, Any]:
+    """Key and value of a `key=value`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: write KEY=VALUE, like --set epochs=3")
+    key = key.strip()
+    return key, _absolute(key, plain_value(value, f"--set {key}"))
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """A file as it is found from anywhere: workers run in other folders."""
+    named = key.partition(".")[2] in _PATHS or key in _PATHS
+    return str(Path(value).expanduser().absolute()) if named and isinstance(value, str) else value
+
+
+def _turn(key: str) -> int:
+    """When a key is set: first which trials run, then what is set for all of them, then what is set for one."""
+    return {"published": 0, "trials": 2}.get(key.partition(".")[0], 1)
+
+
+def _known() -> dict[str, Any]:
+    """Everything that can be set."""
+    return {
+        **dict.fromkeys(_NESTED),
+        **dict.fromkeys(f"budget.{name}" for name in ("trials", "hours")),
+        **parameters(),
+    }
+
+
+def _set_in_trials(data: dict[str, Any], path: str, value: Any) -> bool:
+    """Set a parameter in every named trial that runs and has it; whether there is any."""
+    having = [name for name, trial in running_trials(data).items() if exists_in(trial, path)]
+    for name in having:
+        data["trials"][name] = with_parameter(data["trials"][name], path, value)
+    return bool(having)
+
+
+def _belongs_to_search(data: Mapping[str, Any], path: str) -> bool:
+    """Whether a parameter is for the search: it may have it, or nothing has it, which the check then says."""
+    if not data.get("search"):
+        return False
+    if not any(exists_in(trial, path) for trial in running_trials(data).values()):
+        return True
+    unread = Mistakes(SpaceFile("", "", {}, {}))  # they are found again when the space is checked
+    found = {d.path: d.domain for d in read_parameters(data.get("fixed"), data["search"], mistakes=unread).dimensions}
+    return all(
+        condition.can_hold(found.get(condition.path) or Constant(parameters()[condition.path].default))
+        for condition in parse_conditions(parameters()[path].condition)
+    )
+
+
+def _set_in_search(data: dict[str, Any], section: str, path: str, value: Any) -> None:
+    data["fixed"] = flattened(data.get("fixed") or {})
+    data["search"] = dict(data.get("search") or {})
     for other in ("fixed", "search"):
-        changed[other].pop(path, None)
-    changed[section][path] = value
+        data[other].pop(path, None)
+    data[section][path] = value
     values = [value] if section == "fixed" else _choices(value)
     if values is not None:
-        _drop_impossible(changed, path, values)
-    return changed
+        _drop_impossible(data, path, values)
 
 
 def _set_nested(data: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -10,7 +10,7 @@ from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.search.dimensions import Dimension
 from mrisynth.search.domains import Suggests, encode, show
 from mrisynth.search.named_trials import named_sizes, read_named_trials
-from mrisynth.search.overrides import overridden, parse_overrides
+from mrisynth.search.overrides import overridden, parse_overrides, set_in_trials
 from mrisynth.search.parameters import Parameters, flattened, nested, read_parameters
 from mrisynth.search.settings import Budget, Direction, Halving, Resources, Settings, read_settings
 from mrisynth.search.space_file import Mistakes, SpaceFile, read_space_file
@@ -205,12 +205,12 @@ def with_overrides(space: Space, overrides: Iterable[str] | Mapping[str, Any]) -
 
     Args:
         space: as it was loaded.
-        overrides: `key=value` texts, or key -> value. A key is a parameter (fixed from now on), `search.<parameter>`
-            (searched from now on), or a setting like `budget.trials`.
+        overrides: `key=value` texts, or key -> value. A key is a parameter (fixed from now on, and set in every named
+            trial that runs and has it), `search.<parameter>` (searched from now on), or a setting like `budget.trials`.
 
     Raises:
         UsageError: a text is not `key=value`.
-        InvalidInputError: a key is unknown or a value is not legal.
+        InvalidInputError: a key is unknown, or nothing has it, or a value is not legal.
     """
     data, given = space.file.data, parse_overrides(overrides)
     for key, value in given.items():
@@ -288,7 +288,13 @@ def _checked(file: SpaceFile) -> Space:
     if space.search:
         _check_feasible(space, mistakes)
     mistakes.refuse()
-    return replace(space, warnings=mistakes.warnings)
+    return replace(space, warnings=(*mistakes.warnings, *_changes(file)))
+
+
+def _changes(file: SpaceFile) -> list[str]:
+    """A warning if named trials do not run as the file has them."""
+    changed = ", ".join(f"{path}={show(value)}" for path, value in set_in_trials(file.overrides, file.data).items())
+    return [f"named trials are not run exactly as published: {changed}"] if changed else []
 
 
 def _check_search(data: Mapping[str, Any], settings: Settings, *, mistakes: Mistakes) -> None:

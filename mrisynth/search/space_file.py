@@ -43,11 +43,21 @@ class SpaceFile:
 
     def where(self, place: Place) -> str:
         """How a message says where `place` is: file and line, or the `--set` it came from."""
-        dotted = ".".join(map(str, place))
+        key = self.override(place)
+        return f"space {self.name}, line {self.line(place)}" if key is None else f"--set {key}"
+
+    def override(self, place: Place) -> str | None:
+        """The override that set what stands at `place`, or inside it if that is a named trial's, if any did."""
+        dotted, inside = f"{'.'.join(map(str, place))}.", ""
+        if place[:1] == ("trials",) and len(place) > 2:
+            inside = f"{'.'.join(map(str, place[2:]))}."
         for key in self.overrides:
-            if any(dotted == name or dotted.startswith(f"{name}.") for name in (key, f"fixed.{key}")):
-                return f"--set {key}"
-        return f"space {self.name}, line {self.line(place)}"
+            plain = f"{key.removeprefix('fixed.')}."
+            if dotted.startswith((f"{key}.", f"fixed.{key}.")):
+                return key
+            if inside and (inside.startswith(plain) or plain.startswith(inside)):
+                return key
+        return None
 
 
 class Mistakes:
@@ -57,6 +67,10 @@ class Mistakes:
         self._file = file
         self._mistakes: list[tuple[int, str]] = []
         self._warnings: list[tuple[int, str]] = []
+
+    def override(self, place: Place) -> str | None:
+        """The override that set what stands at `place`, if any did."""
+        return self._file.override(place)
 
     def add(self, place: Place, sentence: str) -> None:
         """Note a mistake at `place`."""

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.files import write_with
+from mrisynth.models.forest import Forest
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.loop import TrainingState
 
 FILE_NAME = "state.safetensors"
+FOREST_FILE_NAME = "forest.safetensors"
 _SCHEMA_VERSION = 1
 _KEY = "mrisynth"
 
@@ -46,6 +48,8 @@ def save(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state).items()}
     metadata = {_KEY: json.dumps(header, allow_nan=False)}
     path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(state.generator, Forest):
+        state.generator.save(path.with_name(FOREST_FILE_NAME))
     write_with(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -63,7 +67,7 @@ def load(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
     _refuse_foreign(path, header, config=config, data_key=data_key)
     try:
         with safetensors.safe_open(path, framework="pt") as stored:
-            _fill(state, header, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
+            _fill(state, header, path, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
     except (KeyError, RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise _damaged(path, f"its content does not fit: {error}") from None
     same = header["platform"] == _platform(state.device)
@@ -96,7 +100,7 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _fill(state: TrainingState, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def _fill(state: TrainingState, header: dict[str, Any], path: Path, tensors: dict[str, Tensor]) -> None:
     for name, network in _networks(state).items():
         network.load_state_dict(_under(tensors, name))
     for name, optimizer in _optimizers(state).items():
@@ -106,6 +110,8 @@ def _fill(state: TrainingState, header: dict[str, Any], tensors: dict[str, Tenso
         state.order.set_state(tensors["random.order"])
         if state.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], state.device)
+    if isinstance(state.generator, Forest):
+        state.generator.load(path.with_name(FOREST_FILE_NAME))
     state.best = {name: tensor.to(state.device) for name, tensor in _under(tensors, "best").items()}
     state.best_loss = header["best_loss"] if state.best else float("inf")
     state.epoch = header["epoch"]

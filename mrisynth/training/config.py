@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal, Self
 import torch
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
+from torch import nn
 
 from mrisynth.config import Config
 from mrisynth.data.patches import PatchConfig, StitchConfig
 from mrisynth.models import ADVERSARIES, GENERATORS, Adversary, Generator, count_parameters
+from mrisynth.models.output import OutputConfig
 from mrisynth.results.store import read_yaml
-from mrisynth.training.losses import LOSSES
+from mrisynth.training.losses import LOSSES, GradientConfig
 from mrisynth.training.parameters import (
     NONE,
     InvalidConfigError,
@@ -24,13 +26,18 @@ from mrisynth.training.parameters import (
     flat_schema,
     word,
 )
+from mrisynth.training.perceptual import PerceptualConfig
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 DISCRIMINATOR_LR = 2e-4
 
 _CHOICES: dict[str, Mapping[str, type[Config]]] = {"generator": GENERATORS, "adversary": ADVERSARIES}
 _NEEDS_ADVERSARY = {"condition": {"adversary": {"not": NONE}}}
+FOREST = "forest"
+_OF_NETWORKS: Any = {"condition": {"generator": {"not": FOREST}}}
+"""Marks the fields that a forest does not have: it is grown in one go, and makes whole slices."""
 _WEIGHTS_SCHEMA: Any = {
+    **_OF_NETWORKS,
     "properties": {
         name: {
             "type": "number",
@@ -64,34 +71,76 @@ class OptimizerConfig(Config):
 class TrialConfig(Config):
     """One configuration, to be trained and scored: any generator, alone or against any adversary, with any weights."""
 
-    generator: Generator = Field(description="The network that turns low-field into high-field patches.")
+    generator: Generator = Field(description="What turns low-field into high-field patches: a network, or a forest.")
+    output: OutputConfig = Field(
+        OutputConfig(), description="What follows the generator's network.", json_schema_extra=_OF_NETWORKS
+    )
     adversary: Adversary | None = Field(
-        None, description="The discriminator that the generator trains against, if any."
+        None,
+        description="The discriminator that the generator trains against, if any.",
+        json_schema_extra=_OF_NETWORKS,
     )
     losses: dict[str, Weight] = Field(
         {"l1": 1.0}, description="Weight of each loss; absent is 0.", json_schema_extra=_WEIGHTS_SCHEMA
     )
-    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="How the weights are updated.")
-    patches: PatchConfig = Field(PatchConfig(), description="What is cut from the training subjects.")
-    stitching: StitchConfig = Field(StitchConfig(), description="How images are put together from patches.")
-    epochs: int = Field(30, ge=1, le=100_000, description="Passes over the training patches.")
-    select: Literal["last", "best"] = Field(
-        "last", description="Which epoch is kept: the last as in the paper, or the best by validation loss."
+    gradient: GradientConfig = Field(
+        GradientConfig(), description="How losses.gradient is taken.", json_schema_extra=_OF_NETWORKS
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic of the networks.")
-    deterministic: bool = Field(True, description="Give up some speed on a GPU for the same bits in every run.")
+    perceptual: PerceptualConfig = Field(
+        PerceptualConfig(), description="What losses.perceptual compares features of.", json_schema_extra=_OF_NETWORKS
+    )
+    optimizer: OptimizerConfig = Field(
+        OptimizerConfig(), description="How the weights are updated.", json_schema_extra=_OF_NETWORKS
+    )
+    initialization: Literal["default", "normal"] = Field(
+        "default",
+        description="Fresh weights: torch's own, or pix2pix's normal ones of deviation 0.02.",
+        json_schema_extra=_OF_NETWORKS,
+    )
+    patches: PatchConfig = Field(PatchConfig(), description="What is cut from the training subjects.")
+    stitching: StitchConfig = Field(
+        StitchConfig(), description="How images are put together from patches.", json_schema_extra=_OF_NETWORKS
+    )
+    epochs: int = Field(
+        30, ge=1, le=100_000, description="Passes over the training patches.", json_schema_extra=_OF_NETWORKS
+    )
+    select: Literal["last", "best"] = Field(
+        "last",
+        description="Which epoch is kept: the last as in the paper, or the best by validation loss.",
+        json_schema_extra=_OF_NETWORKS,
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Arithmetic of the networks.", json_schema_extra=_OF_NETWORKS
+    )
+    deterministic: bool = Field(
+        True, description="Give up some speed on a GPU for the same bits in every run.", json_schema_extra=_OF_NETWORKS
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Of the weights, the order of patches and everything random.")
 
     @property
-    def family(self) -> Literal["cnn", "gan"]:
+    def family(self) -> Literal["forest", "cnn", "gan"]:
         """Trials are compared with others of their family while they run: "gan" where there is an adversary."""
+        if self.generator.name == FOREST:
+            return "forest"
         return "gan" if self.adversary else "cnn"
 
-    def count_parameters(self) -> tuple[int, int | None]:
-        """Trainable parameters of the generator and of the adversary (None where there is none)."""
+    def build_generator(self) -> nn.Module:
+        """The generator with what follows it, with fresh weights: (n, 1, height, width) to the same shape."""
+        return self.output.finish(self.generator.build())
+
+    def build_discriminator(self) -> nn.Module | None:
+        """The adversary with fresh weights, if there is one: (n, channels, size, size) to logits (n, ...)."""
+        return self.adversary.build(self.patches.size) if self.adversary else None
+
+    def count_parameters(self) -> tuple[int | None, int | None]:
+        """Trainable parameters of the generator and of the adversary.
+
+        None where there is no adversary, and of a forest, whose size shows when it is grown.
+        """
         with torch.device("meta"):  # shapes without numbers: even a large network costs nothing
-            generator = count_parameters(self.generator.build())
-            return generator, count_parameters(self.adversary.build(self.patches.size)) if self.adversary else None
+            generator = None if self.family == "forest" else count_parameters(self.build_generator())
+            discriminator = self.build_discriminator()
+        return generator, count_parameters(discriminator) if discriminator else None
 
     @classmethod
     def parse(cls, mapping: Any) -> Self:
@@ -114,6 +163,8 @@ class TrialConfig(Config):
         dumped = self.model_dump(mode="json", exclude_none=True)
         flat: dict[str, Any] = {}
         for field in type(self).model_fields:
+            if self.family == "forest" and field in network_fields():
+                continue
             if field not in _CHOICES:
                 flat[field] = dumped[field]
             elif block := dumped.get(field):
@@ -122,6 +173,19 @@ class TrialConfig(Config):
             else:
                 flat[field] = NONE
         return flat
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_forest(cls, data: Any) -> Any:
+        """Refuse what a forest does not have, and set what the rest of the program asks of every trial."""
+        generator = data.get("generator") if isinstance(data, dict) else None
+        name = generator.get("name") if isinstance(generator, dict) else getattr(generator, "name", None)
+        if name != FOREST:
+            return data
+        for field in network_fields():
+            if data.get(field) is not None:
+                raise _fault(field, f"{field} is given, but generator is {FOREST}, which has none; remove it")
+        return {**data, "epochs": 1, "losses": {}}
 
     @model_validator(mode="before")
     @classmethod
@@ -148,6 +212,8 @@ class TrialConfig(Config):
 
     @model_validator(mode="after")
     def _check_losses(self) -> Self:
+        if self.family == "forest":
+            return self
         if not any(self.losses.values()):
             raise _fault("losses", f"losses is {self.losses}; at least one weight must be greater than 0")
         adversarial = {name: weight for name, weight in self.losses.items() if LOSSES[name].adversarial and weight}
@@ -178,11 +244,25 @@ class TrialConfig(Config):
                 network.check_size(size)
             except ValueError as error:
                 raise _fault("patches.size", f"patches.size is {size}; {error}") from None
+        if self.family == "forest":
+            return self
         try:
             self.stitching.check_size(size)
         except ValueError as error:
             raise _fault("stitching", f"stitching: {error}") from None
         return self
+
+
+@cache
+def network_fields() -> tuple[str, ...]:
+    """The fields that only trials of networks have."""
+    wanted = _OF_NETWORKS["condition"].items()
+    extras = {name: field.json_schema_extra for name, field in TrialConfig.model_fields.items()}
+    return tuple(
+        name
+        for name, extra in extras.items()
+        if isinstance(extra, dict) and wanted <= dict(extra.get("condition", {})).items()  # type: ignore[arg-type]
+    )
 
 
 @cache

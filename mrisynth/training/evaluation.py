@@ -9,15 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mrisynth.data.patches import PatchConfig, StitchConfig
 from mrisynth.data.slices import AXIS, SubjectSlices
-from mrisynth.data.stitching import plan_stitch
+from mrisynth.data.stitching import StitchPlan, plan_stitch
 from mrisynth.data.store import Standard
 from mrisynth.results.store import ShownSlices
-from mrisynth.training.config import TrialConfig
+from mrisynth.training.config import FOREST, TrialConfig
 from mrisynth.training.loop import infer
-from mrisynth.training.metrics import METRICS
+from mrisynth.training.metrics import METRICS, Scored
 
 Images = NDArray[np.float32]
+Lines = tuple[tuple[int, ...], tuple[int, ...]]
+"""The first row and the first column after each line where patches meet."""
 
 _BATCH = 64  # patches at a time: enough to fill a GPU, few enough to stay in a CPU's cache
 
@@ -45,10 +48,10 @@ def evaluate(
     high_standard: Standard,
     device: torch.device,
 ) -> Evaluation:
-    """Generate every subject's slices and score them.
+    """Generate every subject's slices and score them, its seams where this trial's patches meet.
 
     Args:
-        generator: on `device`; left in eval mode, unchanged.
+        generator: on `device` (a forest on the CPU, wherever that is); left in eval mode, unchanged.
         slices: where to score, the same for every trial.
         config: patch size, stitching and precision.
         high_standard: mean and deviation on [0, 1] by which the high-field patches of the training were standardised.
@@ -65,14 +68,27 @@ def evaluate(
             device=device,
         )
 
-    return _score(slices, generate_subject)
+    def lines(height: int, width: int) -> Lines:
+        plan = _plan(config, height, width)
+        return plan.seams if plan else ((), ())
+
+    return _score(slices, generate_subject, lines)
 
 
 def baselines(slices: Sequence[SubjectSlices]) -> dict[str, Evaluation]:
-    """What comes without training: low-field slices as they are (`identity`), or with their histogram `matched`."""
+    """What comes without training: low-field slices as they are (`identity`), or with their histogram `matched`.
+
+    Nothing of them is stitched: their seams are those of patches of the default size and stitching, and so show what
+    the measure is of images that have none (close to 1).
+    """
+
+    def lines(height: int, width: int) -> Lines:
+        stitching = StitchConfig()
+        return plan_stitch(height, width, size=PatchConfig().size, **stitching.model_dump()).seams
+
     return {
-        "identity": _score(slices, lambda subject: subject.low),
-        "matched": _score(slices, lambda subject: subject.matched),
+        "identity": _score(slices, lambda subject: subject.low, lines),
+        "matched": _score(slices, lambda subject: subject.matched, lines),
     }
 
 
@@ -87,8 +103,10 @@ def generate(
 ) -> Images:
     """Synthetic high-field images from low-field ones: standardise, cut, generate, stitch, undo the standardisation.
 
+    A forest sees a few pixels around each, so it takes whole images, which neither need cutting nor stitching.
+
     Args:
-        generator: on `device`; left in eval mode.
+        generator: on `device` (a forest on the CPU, wherever that is); left in eval mode.
         low: (n, height, width), intensity on [0, 1].
         low_standard: mean and deviation of the low-field volume that they come from, on [0, 1].
         high_standard: mean and deviation of the training split's high-field volumes, on [0, 1].
@@ -98,30 +116,42 @@ def generate(
     Returns:
         (n, height, width), float32, intensity on [0, 1]; not clipped.
     """
-    stitching = config.stitching
-    plan = plan_stitch(
-        *low.shape[1:], size=config.patches.size, stride=stitching.stride, crop=stitching.crop, blend=stitching.blend
-    )
-    standardised = (low - np.float32(low_standard.mean)) / np.float32(low_standard.std)
-    images = torch.from_numpy(standardised).to(device)
-    stitched = [
-        plan.stitch(infer(generator, plan.cut(image), batch_size=_BATCH, precision=config.precision))
-        for image in torch.split(images, 1)
-    ]
-    generated: Images = (torch.cat(stitched) * high_standard.std + high_standard.mean).cpu().numpy()
+    standardised = torch.from_numpy((low - np.float32(low_standard.mean)) / np.float32(low_standard.std))
+    plan = _plan(config, *low.shape[1:])
+    if plan is None:
+        made = infer(generator, standardised[:, None], batch_size=1, precision=config.precision)[:, 0]
+    else:
+        images = torch.split(standardised.to(device), 1)
+        stitched = [
+            plan.stitch(infer(generator, plan.cut(image), batch_size=_BATCH, precision=config.precision))
+            for image in images
+        ]
+        made = torch.cat(stitched)
+    generated: Images = (made * high_standard.std + high_standard.mean).cpu().numpy()
     return generated
 
 
-def _score(slices: Sequence[SubjectSlices], generate_subject: Callable[[SubjectSlices], Images]) -> Evaluation:
+def _plan(config: TrialConfig, height: int, width: int) -> StitchPlan | None:
+    """How images of one shape are cut and stitched; None for a forest."""
+    if config.generator.name == FOREST:
+        return None
+    return plan_stitch(height, width, size=config.patches.size, **config.stitching.model_dump())
+
+
+def _score(
+    slices: Sequence[SubjectSlices],
+    generate_subject: Callable[[SubjectSlices], Images],
+    lines: Callable[[int, int], Lines],
+) -> Evaluation:
     """Score subject by subject, then average: subjects are the units of every comparison, never slices."""
     generated = {subject.subject: generate_subject(subject) for subject in slices}
-    subjects = {subject.subject: _scores(generated[subject.subject], subject) for subject in slices}
+    subjects = {}
+    for subject in slices:
+        rows, columns = lines(*subject.high.shape[1:])
+        scored = Scored(generated[subject.subject], subject.high, subject.mask, rows, columns)
+        subjects[subject.subject] = {name: float(metric.function(scored)) for name, metric in METRICS.items()}
     values = {name: fmean(scores[name] for scores in subjects.values()) for name in METRICS}
     return Evaluation(values, subjects, generated)
-
-
-def _scores(generated: Images, subject: SubjectSlices) -> dict[str, float]:
-    return {name: float(metric.function(generated, subject.high, subject.mask)) for name, metric in METRICS.items()}
 
 
 def shown(slices: SubjectSlices) -> ShownSlices:

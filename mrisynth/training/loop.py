@@ -10,8 +10,9 @@ order is drawn there, shapes never change, and losses are summed there and read 
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mrisynth.models.forest import Forest
+from mrisynth.models.initialization import initialize_normal
 from mrisynth.training.config import TrialConfig
-from mrisynth.training.losses import LOSSES, discriminator_loss
+from mrisynth.training.losses import LossFunction, discriminator_loss, generator_loss, make_losses, weighted
+
+_SEEN = 256  # training patches looked at in eval mode, without the effects of BatchNorm's training
+_SEEN_BY_FOREST = 32
 
 
 class Patches(NamedTuple):
@@ -31,10 +37,14 @@ class Patches(NamedTuple):
 
 
 class EpochLosses(NamedTuple):
-    """The mean losses of one epoch, by name."""
+    """The mean losses of one epoch, by name; `train_eval` as `validation`, on some of the training patches.
+
+    Of a forest `train` is what that is of a network, and there is no `train_eval`.
+    """
 
     train: dict[str, float]
     validation: dict[str, float]
+    train_eval: dict[str, float] | None
 
 
 @dataclass(slots=True)
@@ -43,7 +53,7 @@ class TrainingState:
 
     Args:
         generator, discriminator: the networks, in channels_last; no discriminator where there is no adversary.
-        generator_optimizer, discriminator_optimizer: one Adam each.
+        generator_optimizer, discriminator_optimizer: one Adam each; a forest has none.
         order: draws the order of the patches; it lives on the device, apart from the random state of dropout.
         epoch: epochs that are done.
         best: the generator's weights at the epoch of the lowest `best_loss`, kept where `select` is "best".
@@ -53,7 +63,7 @@ class TrainingState:
 
     generator: nn.Module
     discriminator: nn.Module | None
-    generator_optimizer: torch.optim.Adam
+    generator_optimizer: torch.optim.Adam | None
     discriminator_optimizer: torch.optim.Adam | None
     order: torch.Generator
     epoch: int = 0
@@ -94,15 +104,17 @@ def start(config: TrialConfig, device: torch.device) -> TrainingState:
     Raises:
         ValueError: a network cannot be built for the configured patch size.
     """
-    generator = config.generator.build()
-    discriminator = config.adversary.build(config.patches.size) if config.adversary else None
+    generator = config.build_generator()
+    discriminator = config.build_discriminator()
     for network in filter(None, (generator, discriminator)):
+        if config.initialization == "normal":
+            initialize_normal(network)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = config.optimizer
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
-        generator_optimizer=_adam(generator, optimizer.generator_lr, config),
+        generator_optimizer=None if isinstance(generator, Forest) else _adam(generator, optimizer.generator_lr, config),
         discriminator_optimizer=_adam(discriminator, optimizer.discriminator_lr, config) if discriminator else None,
         order=torch.Generator(device).manual_seed(config.seed),
     )
@@ -134,11 +146,20 @@ def train(
 
     Yields:
         The losses of one epoch. `train`: the mean over its steps of every weighted loss by name (before its weight), of
-        their weighted sum `total`, and of the `discriminator`. `validation`: see `validate`.
+        their weighted sum `total`, and of the `discriminator`. `validation`, `train_eval`: see `validate`.
+
+    Raises:
+        InvalidInputError: a loss needs weights that are not there.
     """
+    if isinstance(state.generator, Forest):
+        if state.epoch < config.epochs:
+            yield _grow(state, state.generator, config, training=training, validation=validation)
+        return
     batch_size = config.optimizer.batch_size
-    weights = _weights(config)
-    names = [*weights, "total", *(["discriminator"] if state.discriminator is not None else [])]
+    functions = make_losses(config, state.device)
+    measure = partial(validate, losses=functions, batch_size=batch_size, precision=config.precision)
+    seen = _some(training, _SEEN)
+    names = [*weighted(config), "total", *(["discriminator"] if state.discriminator is not None else [])]
     while state.epoch < config.epochs:
         sums = torch.zeros(len(names), dtype=torch.float64, device=state.device)
         batches = draw_batches(len(training.low), batch_size, state.order)
@@ -148,14 +169,33 @@ def train(
             with _autocast(config.precision, state.device):
                 generated = state.generator(low)
             generated = generated.float()
-            judged = _step_discriminator(state, config, high=high, generated=generated.detach())
-            losses = _step_generator(state, config, high=high, generated=generated)
+            judged = _step_discriminator(state, config, low=low, high=high, generated=generated.detach())
+            losses = _step_generator(state, config, functions, low=low, high=high, generated=generated)
             sums += torch.stack([*losses, *judged])
         state.epoch += 1
         means = (sums / len(batches)).tolist()
-        measured = validate(state.generator, validation, batch_size=batch_size, precision=config.precision)
+        measured = measure(state.generator, validation)
         _keep_best(state, config, measured)
-        yield EpochLosses(dict(zip(names, means, strict=True)), measured)
+        yield EpochLosses(dict(zip(names, means, strict=True)), measured, measure(state.generator, seen))
+
+
+def _grow(
+    state: TrainingState, forest: Forest, config: TrialConfig, *, training: Patches, validation: Patches
+) -> EpochLosses:
+    """Grow a forest: the one epoch that it has. Its losses are measured on some patches, as each takes it long."""
+    forest.fit(training.low.cpu().numpy(), training.high.cpu().numpy(), seed=config.seed)
+    state.epoch += 1
+    measured = [
+        validate(
+            forest,
+            _some(patches, _SEEN_BY_FOREST),
+            losses=make_losses(config, state.device),
+            batch_size=_SEEN_BY_FOREST,
+            precision=config.precision,
+        )
+        for patches in (training, validation)
+    ]
+    return EpochLosses(measured[0], measured[1], None)
 
 
 def draw_batches(count: int, batch_size: int, order: torch.Generator) -> Tensor:
@@ -176,18 +216,33 @@ def draw_batches(count: int, batch_size: int, order: torch.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(generator: nn.Module, patches: Patches, *, batch_size: int, precision: str) -> dict[str, float]:
-    """Every loss of the table that needs no adversary, over all patches, with the generator in eval mode.
+def validate(
+    generator: nn.Module, patches: Patches, *, losses: Mapping[str, LossFunction], batch_size: int, precision: str
+) -> dict[str, float]:
+    """Losses that need no adversary, over all patches, with the generator in eval mode.
 
     Returns:
-        The losses by name (weighted or not), and `deviation`: how much the output differs from patch to patch, as a
+        The losses by name, and `deviation`: how much the output differs from patch to patch, as a
         share of how much the high-field patches do (root mean square over pixels). Near 0 it ignores its input.
     """
     generated = infer(generator, patches.low, batch_size=batch_size, precision=precision)
-    values = {name: loss.function(generated, patches.high) for name, loss in LOSSES.items() if not loss.adversarial}
+    values = {name: _batch_mean(loss, generated, patches.high, batch_size) for name, loss in losses.items()}
     spread, reference = (patch.var(dim=0, correction=0).mean().sqrt() for patch in (generated, patches.high))
     values["deviation"] = torch.where(reference > 0, spread / reference, torch.ones_like(spread))
     return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+
+
+def _batch_mean(loss: LossFunction, generated: Tensor, high: Tensor, batch_size: int) -> Tensor:
+    """A loss over all patches, batch by batch: a network's features of all at once would not fit into memory."""
+    batches = zip(torch.split(generated, batch_size), torch.split(high, batch_size), strict=True)
+    return torch.stack([len(made) * loss(made, true) for made, true in batches]).sum() / len(generated)
+
+
+def _some(patches: Patches, most: int) -> Patches:
+    """At most so many patches, evenly spaced."""
+    count = len(patches.low)
+    chosen = torch.arange(min(count, most), device=patches.low.device) * count // min(count, most)
+    return Patches(patches.low.index_select(0, chosen), patches.high.index_select(0, chosen))
 
 
 @torch.inference_mode()
@@ -199,29 +254,38 @@ def infer(generator: nn.Module, low: Tensor, *, batch_size: int, precision: str)
 
 
 def _step_discriminator(
-    state: TrainingState, config: TrialConfig, *, high: Tensor, generated: Tensor
+    state: TrainingState, config: TrialConfig, *, low: Tensor, high: Tensor, generated: Tensor
 ) -> tuple[Tensor, ...]:
     """One step of the discriminator; its loss, or nothing where there is no adversary."""
     if state.discriminator is None or state.discriminator_optimizer is None:
         return ()
-    with _autocast(config.precision, state.device):
-        real, fake = state.discriminator(high), state.discriminator(generated)
-    loss = discriminator_loss(real.float(), fake.float())
+    real, fake = (_judge(state, config, low=low, judged=judged) for judged in (high, generated))
+    loss = discriminator_loss(real, fake)
     state.discriminator_optimizer.zero_grad()
     torch.autograd.backward(loss)
     state.discriminator_optimizer.step()
     return (loss.detach(),)
 
 
-def _step_generator(state: TrainingState, config: TrialConfig, *, high: Tensor, generated: Tensor) -> list[Tensor]:
+def _step_generator(
+    state: TrainingState,
+    config: TrialConfig,
+    functions: Mapping[str, LossFunction],
+    *,
+    low: Tensor,
+    high: Tensor,
+    generated: Tensor,
+) -> list[Tensor]:
     """One step of the generator; its losses in the order of the configuration, and their weighted sum."""
-    values, weighted = [], []
-    for name, weight in _weights(config).items():
-        loss = LOSSES[name]
-        arguments = (_judge(state, config, generated),) if loss.adversarial else (generated, high)
-        values.append(loss.function(*arguments))
-        weighted.append(weight * values[-1])
-    total = torch.stack(weighted).sum()
+    values, terms = [], []
+    for name, weight in weighted(config).items():
+        if name in functions:
+            values.append(functions[name](generated, high))
+        else:
+            values.append(generator_loss(_judge(state, config, low=low, judged=generated)))
+        terms.append(weight * values[-1])
+    total = torch.stack(terms).sum()
+    assert state.generator_optimizer is not None, "a network without an optimizer"
     state.generator_optimizer.zero_grad()
     # No gradient for the discriminator's weights, through which the adversarial loss goes.
     torch.autograd.backward(total, inputs=list(state.generator.parameters()))
@@ -229,11 +293,12 @@ def _step_generator(state: TrainingState, config: TrialConfig, *, high: Tensor, 
     return [value.detach() for value in (*values, total)]
 
 
-def _judge(state: TrainingState, config: TrialConfig, generated: Tensor) -> Tensor:
-    """The discriminator's logits of what the generator made."""
+def _judge(state: TrainingState, config: TrialConfig, *, low: Tensor, judged: Tensor) -> Tensor:
+    """The discriminator's logits of high-field or generated patches, beside their low-field ones if it sees both."""
     assert state.discriminator is not None, "an adversarial loss without an adversary"
+    conditional = config.adversary is not None and config.adversary.conditional
     with _autocast(config.precision, state.device):
-        logits: Tensor = state.discriminator(generated)
+        logits: Tensor = state.discriminator(torch.cat([low, judged], 1) if conditional else judged)
     return logits.float()
 
 
@@ -241,16 +306,11 @@ def _keep_best(state: TrainingState, config: TrialConfig, validation: dict[str, 
     """Keep the generator's weights if they are the best so far by the losses it trains on, the adversarial left out."""
     if config.select != "best":
         return
-    weights = {name: weight for name, weight in _weights(config).items() if name in validation} or {"l1": 1.0}
+    weights = {name: weight for name, weight in weighted(config).items() if name in validation} or {"l1": 1.0}
     loss = sum(weight * validation[name] for name, weight in weights.items())
     if loss < state.best_loss:
         state.best_loss = loss
         state.best = {name: value.detach().clone() for name, value in state.generator.state_dict().items()}
-
-
-def _weights(config: TrialConfig) -> dict[str, float]:
-    """The losses that count; a weight of 0 is a loss left out."""
-    return {name: weight for name, weight in config.losses.items() if weight > 0}
 
 
 def _adam(network: nn.Module, learning_rate: float | None, config: TrialConfig) -> torch.optim.Adam:

@@ -5,10 +5,44 @@ A new loss is one function and one line in `LOSSES`. None of them reads a value 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
+
+from mrisynth.config import Config
+from mrisynth.training.perceptual import PerceptualConfig, load_perceptual
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""(generated, high), each (n, 1, height, width), to a scalar."""
+
+
+class GradientConfig(Config):
+    """How the gradient difference loss treats the border of a patch."""
+
+    border: Literal["zero", "valid"] = Field(
+        "zero",
+        description="Pad patches with zeros, as medSynthesisV1 and so the paper, or compare pixels only.",
+    )
+
+
+class LossSettings(Protocol):
+    """What a trial's config says of its losses besides their weights."""
+
+    @property
+    def losses(self) -> Mapping[str, float]:
+        """Weight of each loss; absent is 0."""
+
+    @property
+    def gradient(self) -> GradientConfig:
+        """Of the loss of that name."""
+
+    @property
+    def perceptual(self) -> PerceptualConfig:
+        """Of the loss of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +50,20 @@ class Loss:
     """A term of the generator's objective.
 
     Args:
-        function: (generated, high) to a scalar; of an adversarial loss (logits of the generated patches) to a scalar.
+        make: the function for a trial's settings on a device; an adversarial loss has none, since what it takes are the
+            logits of the generated patches (see `generator_loss`).
         description: what it rewards, in one sentence.
-        adversarial: whether it needs an adversary.
+        costly: whether it is measured only where it is minimised, for its time or for the weights that it needs.
     """
 
-    function: Callable[..., Tensor]
+    make: Callable[[LossSettings, torch.device], LossFunction] | None
     description: str
-    adversarial: bool = False
+    costly: bool = False
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether it needs an adversary."""
+        return self.make is None
 
 
 def l1(generated: Tensor, high: Tensor) -> Tensor:
@@ -36,18 +76,22 @@ def l2(generated: Tensor, high: Tensor) -> Tensor:
     return F.mse_loss(generated, high)
 
 
-def gradient(generated: Tensor, high: Tensor) -> Tensor:
+def gradient(generated: Tensor, high: Tensor, border: Literal["zero", "valid"] = "zero") -> Tensor:
     """The gradient difference loss, as medSynthesisV1 computes it and the paper used it (p = 2).
 
-    Both are zero-padded by one pixel at both ends of an axis before the differences along that axis are taken. On the
-    border, and only there, the differences are thus the intensities themselves.
+    Args:
+        generated, high: (n, 1, height, width).
+        border: "zero" pads both with zeros by one pixel at both ends of an axis before the differences along that axis
+            are taken, as medSynthesisV1 does: on the border, and only there, the differences are then the intensities
+            themselves. "valid" takes differences between pixels only.
 
     Returns:
         The squared differences of absolute gradients, summed over both axes, divided by the number of pixels.
     """
-    total = sum(((_gradient(generated, axis) - _gradient(high, axis)) ** 2).sum() for axis in (-1, -2))
-    assert isinstance(total, Tensor)
-    return total / generated.numel()
+    across, down = (
+        ((_gradient(generated, axis, border) - _gradient(high, axis, border)) ** 2).sum() for axis in (-1, -2)
+    )
+    return (across + down) / generated.numel()
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
@@ -70,17 +114,44 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return (real + fake) / 2
 
 
-def _gradient(image: Tensor, axis: int) -> Tensor:
-    """Absolute differences between neighbours along an axis, with a zero before the first and after the last."""
-    padding = (1, 1) if axis == -1 else (0, 0, 1, 1)
-    return F.pad(image.float(), padding).diff(dim=axis).abs()
+def weighted(settings: LossSettings) -> dict[str, float]:
+    """The losses that count; a weight of 0 is a loss left out."""
+    return {name: weight for name, weight in settings.losses.items() if weight > 0}
+
+
+def make_losses(settings: LossSettings, device: torch.device) -> dict[str, LossFunction]:
+    """Every loss of the table that a trial measures and that needs no adversary.
+
+    Raises:
+        InvalidInputError: a loss that counts needs weights that are not there.
+    """
+    counting = weighted(settings)
+    return {
+        name: loss.make(settings, device)
+        for name, loss in LOSSES.items()
+        if loss.make is not None and (name in counting or not loss.costly)
+    }
+
+
+def _gradient(image: Tensor, axis: int, border: str) -> Tensor:
+    """Absolute differences between neighbours along an axis; zeros stand at both ends if asked."""
+    image = image.float()
+    if border == "zero":
+        image = F.pad(image, (1, 1) if axis == -1 else (0, 0, 1, 1))
+    return image.diff(dim=axis).abs()
 
 
 LOSSES: Mapping[str, Loss] = {
-    "adversarial": Loss(
-        generator_loss, "Cross-entropy of the adversary's verdict on generated patches.", adversarial=True
+    "adversarial": Loss(None, "Cross-entropy of the adversary's verdict on generated patches."),
+    "l1": Loss(lambda settings, device: l1, "Mean absolute difference from the high-field patch."),
+    "l2": Loss(lambda settings, device: l2, "Mean squared difference from the high-field patch."),
+    "gradient": Loss(
+        lambda settings, device: partial(gradient, border=settings.gradient.border),
+        "Squared difference of absolute gradients from the high-field patch's.",
     ),
-    "l1": Loss(l1, "Mean absolute difference from the high-field patch."),
-    "l2": Loss(l2, "Mean squared difference from the high-field patch."),
-    "gradient": Loss(gradient, "Squared difference of absolute gradients from the high-field patch's, zero border."),
+    "perceptual": Loss(
+        lambda settings, device: load_perceptual(settings.perceptual, device),
+        "Mean absolute difference of VGG16's features from the high-field patch's, summed over four layers.",
+        costly=True,
+    ),
 }

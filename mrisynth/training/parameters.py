@@ -124,9 +124,13 @@ def flat_schema(model: type[Config]) -> dict[str, Any]:
             "enum": choices,
             "description": nested["description"],
             **({"default": NONE} if optional else {}),
+            **({"condition": nested["condition"]} if "condition" in nested else {}),
         }
         for member, reference in members.items():
-            blocks[member] = {**_inlined(reference, full["$defs"]), "condition": {name: member}}
+            blocks[member] = {
+                **_inlined(reference, full["$defs"]),
+                "condition": {**nested.get("condition", {}), name: member},
+            }
             del blocks[member]["properties"]["name"]
             needs[member] = {"required": [name], "properties": {name: {"const": member}}}
     return {

@@ -31,6 +31,7 @@ from mrisynth.data.store import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
 from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.models import count_parameters
+from mrisynth.models.forest import Forest
 from mrisynth.results.pictures import write_pictures
 from mrisynth.results.store import TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
 from mrisynth.training import checkpoint
@@ -96,9 +97,10 @@ def run(
         attempt: a name for this attempt, kept in the records.
 
     Yields:
-        A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, `train` and `validation`
-        losses, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`, `host`, `attempt`. All but the last
-        four are the same whenever and in however many pieces the trial runs, as long as `exact` is true.
+        A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, the losses `train`,
+        `validation` and `train_eval`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`, `host`,
+        `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as long as
+        `exact` is true.
 
     Raises:
         TrialRejected: it diverged, collapsed, needs more memory than there is, or cannot be built.
@@ -166,8 +168,11 @@ def _start(trial: _Trial) -> TrainingState:
         exactly = "" if state.exact else ", not bit by bit: another device or version of torch, or not deterministic"
         _log(trial.directory, f"continues after epoch {state.epoch} of {trial.config.epochs} {here}{exactly}")
         return state
-    generator, adversary = _parameters(state)
-    _log(trial.directory, f"starts {here}: {generator:,} parameters, and {adversary:,} of the adversary")
+    what = "a forest"
+    if trial.config.family != "forest":
+        generator, adversary = _parameters(state)
+        what = f"{generator:,} parameters, and {adversary:,} of the adversary"
+    _log(trial.directory, f"starts {here}: {what}")
     return state
 
 
@@ -197,6 +202,7 @@ def _record(trial: _Trial, state: TrainingState, losses: EpochLosses) -> Record:
         "final": state.epoch == trial.config.epochs,
         "train": losses.train,
         "validation": losses.validation,
+        "train_eval": losses.train_eval,
         "scores": None,
         "exact": state.exact,
         "seconds": 0.0,
@@ -261,6 +267,7 @@ def _refuse_lost_cause(config: TrialConfig, history: Sequence[Record]) -> None:
     epoch = history[-1]["epoch"]
     _refuse_not_finite(epoch, "training loss", history[-1]["train"])
     _refuse_not_finite(epoch, "validation loss", history[-1]["validation"])
+    _refuse_not_finite(epoch, "training loss in eval mode", history[-1]["train_eval"] or {})
     latest = [record["validation"]["deviation"] for record in history[-2:]]
     if len(latest) >= min(2, config.epochs) and max(latest) < _COLLAPSED:
         share = f"{latest[-1]:.1e} of what the high-field patches do"
@@ -326,8 +333,10 @@ def _checkpoint(trial: _Trial) -> Path:
 
 
 def _parameters(state: TrainingState) -> tuple[int, int]:
-    """Parameters of the generator and of the adversary."""
-    return count_parameters(state.generator), count_parameters(state.discriminator) if state.discriminator else 0
+    """Parameters of the generator (of a forest, its nodes) and of the adversary."""
+    generator = state.generator
+    sizes = generator.nodes if isinstance(generator, Forest) else count_parameters(generator)
+    return sizes, count_parameters(state.discriminator) if state.discriminator else 0
 
 
 def _device_name(device: torch.device) -> str:
