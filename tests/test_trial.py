@@ -187,7 +187,7 @@ def test_a_store_that_is_none_is_said_so(tmp_path: Path) -> None:
 def test_a_trial_that_diverges_is_rejected(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forward = nn.Conv2d.forward
     steps = iter(range(1000))
-    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: forward(self, x) * (np.nan if next(steps) > 34 else 1))
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: forward(self, x) * (np.nan if self.training and next(steps) > 12 else 1))
     with pytest.raises(TrialRejected, match=r"epoch 2: the training loss 'l1' is nan") as caught:
         list(run(small_cnn(), store=store, directory=tmp_path))
     assert caught.value.reason == "diverged"

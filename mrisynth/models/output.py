@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mrisynth.config import Config
 
 SHARPENING: dict[str, tuple[float, tuple[tuple[int, ...], ...]]] = {
-    "3x3": (1, ((0, -1, 0), (-1, 5, -1), (0, -1, 0))),
+    "3x3": (1.0, ((0, -1, 0), (-1, 5, -1), (0, -1, 0))),
     "5x5": (-1 / 256, ((1, 4, 6, 4, 1), (4, 16, 24, 16, 4), (6, 24, -476, 24, 6), (4, 16, 24, 16, 4), (1, 4, 6, 4, 1))),
 }
 """The paper's kernels: a factor and the weights that it multiplies. Each sums to 1, so flat areas stay as they are."""

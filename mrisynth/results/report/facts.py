@@ -226,6 +226,6 @@ def _sizes(rows: Rows) -> Iterator[str]:
     other = [row["name"] for row in known if row["generator_parameters"] != PUBLISHED[row["name"]].parameters]
     if known:
         yield (
-            f"The generator has exactly the published number of weights in {len(known) - len(other)} of "
+            f"The generator has exactly the published number of parameters in {len(known) - len(other)} of "
             f"{plural(len(known), 'published trial')}" + (f"; not in {listed(other)}." if other else ".")
         )

@@ -46,11 +46,11 @@ def scores_table(index: Index, family: Family) -> Table:
         _words("losses", "loss", rows, lambda row: loss_words(weights(row))),
     ]
     columns += [_metric(index, rows, metric) for metric in index.metrics if not on_study_scale(metric)]
-    size = "nodes" if family.name == "forest" else "generator weights"
+    size = "nodes" if family.name == "forest" else "generator parameters"
     columns.append(_facts("generator_parameters", size, rows, lambda row: row["generator_parameters"]))
     if any(row["adversary_parameters"] for row in rows):
         columns.append(
-            _facts("adversary_parameters", "adversary weights", rows, lambda row: row["adversary_parameters"])
+            _facts("adversary_parameters", "adversary parameters", rows, lambda row: row["adversary_parameters"])
         )
     timed = [Cell(row["seconds"], duration(row["seconds"])) for row in rows]
     columns.append((Column("seconds", "time"), [*_blank(index), *timed]))
@@ -69,7 +69,7 @@ def study_table(index: Index, family: Family) -> Table | None:
         return None
     columns = _named(index, rows)
     columns += [_metric(index, rows, metric) for metric in metrics]
-    columns.append(_facts("generator_parameters", "weights", rows, lambda row: row["generator_parameters"]))
+    columns.append(_facts("generator_parameters", "parameters", rows, lambda row: row["generator_parameters"]))
     if any(published):
         columns = [
             (replace(column, group="here" if at > 1 else ""), cells) for at, (column, cells) in enumerate(columns)
@@ -176,7 +176,7 @@ def _metric(index: Index, rows: Sequence[Mapping[str, Any]], metric: str) -> tup
 
 def _published_columns(published: Sequence[PublishedScores | None], baselines: int) -> Columns:
     """The paper's PSNR, MSE, SSIM and number of parameters; they are compared with nothing."""
-    titles = {"psnr": "PSNR ↑ dB", "mse": "MSE ↓", "ssim": "SSIM ↑", "parameters": "weights"}
+    titles = {"psnr": "PSNR ↑ dB", "mse": "MSE ↓", "ssim": "SSIM ↑", "parameters": "parameters"}
     columns: Columns = []
     for key, title in titles.items():
         cells = [_as_printed(getattr(each, key)) if each else plain(None) for each in published]
