@@ -1,6 +1,7 @@
 import gc
 import json
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,47 @@ def test_the_best_epoch_is_scored_where_it_was_asked_for(store: Path, tmp_path: 
     assert last["final"]
 
 
+def small_forest(**changes: Any) -> TrialConfig:
+    forest = {"trees": 3, "depth": 4, "patches": 8, "min_samples_split": 20}
+    return TrialConfig.parse({"generator": "forest", "forest": forest, "patches": PATCHES, **changes})
+
+
+@pytest.fixture(scope="module")
+def grown(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("grown")
+    list(run(small_forest(), store=store, directory=directory, rungs=(1,)))
+    return directory
+
+
+def test_a_forest_is_grown_in_one_epoch_and_scored_like_a_network(grown: Path) -> None:
+    (record,) = lines(grown)
+    assert (record["epoch"], record["epochs"], record["final"], record["train_eval"]) == (1, 1, True, None)
+    summary = json.loads((grown / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["family"], summary["adversary_parameters"]) == ("forest", 0)
+    assert 3 * 3 <= summary["generator_parameters"] <= 3 * 31  # nodes of three trees of depth 4
+    assert summary["values"]["seam"] == 1.0
+    assert summary["images"]
+
+
+def test_a_forest_that_was_killed_before_its_scores_is_not_grown_again(
+    grown: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "killed"
+    shutil.copytree(grown, directory)
+    (directory / "summary.json").unlink()
+    monkeypatch.setattr("mrisynth.models.forest.Forest.fit", None)
+    list(run(small_forest(), store=store, directory=directory, rungs=(1,)))
+    assert_same_end(directory, grown)
+
+
+def test_a_checkpoint_without_its_trees_is_refused(grown: Path, store: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "torn"
+    shutil.copytree(grown, directory)
+    (directory / "checkpoint" / checkpoint.FOREST_FILE_NAME).unlink()
+    with pytest.raises(InvalidInputError, match=r"not a whole checkpoint \(.*forest\.safetensors does not exist"):
+        list(run(small_forest(), store=store, directory=directory))
+
+
 def test_a_folder_of_another_trial_is_refused(store: Path, finished: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"config\.yaml holds another configuration"):
         next(run(small_gan(seed=6), store=store, directory=finished))
@@ -187,7 +229,11 @@ def test_a_store_that_is_none_is_said_so(tmp_path: Path) -> None:
 def test_a_trial_that_diverges_is_rejected(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forward = nn.Conv2d.forward
     steps = iter(range(1000))
-    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: forward(self, x) * (np.nan if self.training and next(steps) > 12 else 1))
+
+    def poisoned(self: nn.Conv2d, image: torch.Tensor) -> torch.Tensor:
+        return forward(self, image) * (np.nan if self.training and next(steps) > 12 else 1)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", poisoned)
     with pytest.raises(TrialRejected, match=r"epoch 2: the training loss 'l1' is nan") as caught:
         list(run(small_cnn(), store=store, directory=tmp_path))
     assert caught.value.reason == "diverged"

@@ -65,9 +65,11 @@ def load(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
     """
     header = read_header(path)
     _refuse_foreign(path, header, config=config, data_key=data_key)
+    if isinstance(state.generator, Forest):
+        _load_trees(path, state.generator)
     try:
         with safetensors.safe_open(path, framework="pt") as stored:
-            _fill(state, header, path, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
+            _fill(state, header, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
     except (KeyError, RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise _damaged(path, f"its content does not fit: {error}") from None
     same = header["platform"] == _platform(state.device)
@@ -100,7 +102,15 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _fill(state: TrainingState, header: dict[str, Any], path: Path, tensors: dict[str, Tensor]) -> None:
+def _load_trees(path: Path, forest: Forest) -> None:
+    """A forest's trees stand in a file of their own beside the checkpoint, where they are written first."""
+    try:
+        forest.load(path.with_name(FOREST_FILE_NAME))
+    except NotFoundError as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _fill(state: TrainingState, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     for name, network in _networks(state).items():
         network.load_state_dict(_under(tensors, name))
     for name, optimizer in _optimizers(state).items():
@@ -110,8 +120,6 @@ def _fill(state: TrainingState, header: dict[str, Any], path: Path, tensors: dic
         state.order.set_state(tensors["random.order"])
         if state.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], state.device)
-    if isinstance(state.generator, Forest):
-        state.generator.load(path.with_name(FOREST_FILE_NAME))
     state.best = {name: tensor.to(state.device) for name, tensor in _under(tensors, "best").items()}
     state.best_loss = header["best_loss"] if state.best else float("inf")
     state.epoch = header["epoch"]
