@@ -80,7 +80,7 @@ def epoch_record(number: int, epoch: int) -> dict[str, Any]:
         "epochs": 4,
         "final": epoch == 4,
         "train": losses,
-        "validation": {"l1": losses["l1"] + 0.1},
+        "validation": {"l1": losses["l1"] + 0.1, "l2": losses["l1"] ** 2},
         "scores": None,
         "seconds": 1.5,
         "pid": 7,

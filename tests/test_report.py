@@ -32,7 +32,7 @@ from mrisynth.results.index import Index, Indexer, build_index, read_index, writ
 from mrisynth.results.published import PUBLISHED, PublishedScores
 from mrisynth.results.report import scores as score_tables
 from mrisynth.results.report import write_report
-from mrisynth.results.report.curves import fit_losses
+from mrisynth.results.report.curves import fit_losses, patch_psnr
 from mrisynth.results.report.facts import changes, significance
 from mrisynth.results.report.latex import escape, latex
 from mrisynth.results.report.panels import choose_scene, difference_pictures, image_pictures
@@ -378,6 +378,14 @@ def test_curves_are_the_weighted_losses_without_the_adversary() -> None:
     assert fit == {"train": [(1, 11.0), (2, 7.5)], "validation": [(2, 13.0)]}
 
 
+def test_validation_psnr_has_the_peak_of_the_paper() -> None:
+    # its table 2: without an average over images, an MSE of 0.0236 would be 64.4 dB
+    assert patch_psnr([(3, 0.0236), (4, 1.0)]) == [
+        (3, pytest.approx(64.4015, abs=1e-3)),
+        (4, pytest.approx(48.1308, abs=1e-4)),
+    ]
+
+
 def test_histories_carry_the_losses_in_evaluation_mode(sweep: SweepDirectory) -> None:
     history = sweep.trial(NUMBERS["fcn-1"]).history
     old, none = epoch_record(1, 1), {**epoch_record(1, 2), "train_eval": None}
@@ -411,6 +419,7 @@ def test_files_stand_beside_the_page(report: Path) -> None:
     assert {
         "cnn-images.png",
         "cnn-fit.svg",
+        "cnn-psnr.svg",
         "gan-adversarial.svg",
         "gan-differences.png",
         "forest-images.png",

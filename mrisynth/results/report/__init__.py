@@ -9,7 +9,7 @@ from pathlib import Path
 from mrisynth.files import write_bytes
 from mrisynth.results.index import Index, open_index
 from mrisynth.results.published import NAMES
-from mrisynth.results.report.curves import adversarial_pictures, fit_pictures
+from mrisynth.results.report.curves import adversarial_pictures, fit_pictures, psnr_picture
 from mrisynth.results.report.drawing import Picture
 from mrisynth.results.report.latex import latex
 from mrisynth.results.report.page import Content, render
@@ -90,7 +90,7 @@ def _pictures(
         drawn = fit_pictures(index, family)
         if not drawn and family.name != "forest":
             remarks.append(f"{family.title}: no curves, because no history of the trials shown could be read.")
-        drawn += adversarial_pictures(index, family)
+        drawn += [*psnr_picture(index, family), *adversarial_pictures(index, family)]
         if scene:
             drawn = [*image_pictures(scene, family, generated, tile=tile), *drawn]
             drawn += difference_pictures(scene, family, generated, tile=tile)

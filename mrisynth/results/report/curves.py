@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -45,6 +46,34 @@ def fit_pictures(index: Index, family: Family) -> list[Picture]:
     rows = sorted((row for row in family.trials if fits[row["trial"]]), key=_loss_group)
     pages = evenly(rows, _ACROSS * _ROWS)
     return [_fit_picture(family, page, fits, of=(at, len(pages))) for at, page in enumerate(pages, 1)]
+
+
+def psnr_picture(index: Index, family: Family) -> list[Picture]:
+    """The PSNR of validation patches by epoch, all trials in one panel; none where no history has it."""
+    curves = curves_of(index, [row["trial"] for row in family.trials])
+    rows = [row for row in family.trials if curves[row["trial"]].get("validation.l2")]
+    if not rows:
+        return []
+    with style():
+        figure = new_figure(max(2.2, 0.15 * len(rows) + 0.4))
+        (axes,) = _grid(figure, 1, 1, 1)
+        colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
+        for at, row in enumerate(rows):
+            values = patch_psnr(curves[row["trial"]]["validation.l2"])
+            _line(axes, values, colours[(2 * at + at // 10) % len(colours)], trial_label(row))
+        axes.set_ylabel("dB")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        data = svg(figure)
+    caption = (
+        f"{family.title}: PSNR of the validation patches by epoch, on the paper's scale: a peak of 255 over the mean "
+        f"squared error of all standardised patches. {family.which}."
+    )
+    return [Picture(f"{family.slug}-psnr", caption, data, "svg")]
+
+
+def patch_psnr(errors: Curve) -> Curve:
+    """The paper's PSNR in dB (its equation 7) of mean squared errors of standardised patches, by epoch."""
+    return [(epoch, 20 * math.log10(255 / math.sqrt(error))) for epoch, error in errors if error > 0]
 
 
 def adversarial_pictures(index: Index, family: Family) -> list[Picture]:
@@ -168,7 +197,7 @@ def _high(figure: Figure) -> float:
     return float(figure.get_size_inches()[1])
 
 
-def _line(axes: Axes, curve: Iterable[tuple[int, float]], colour: str, label: str) -> None:
+def _line(axes: Axes, curve: Iterable[tuple[int, float]], colour: Any, label: str) -> None:
     points = list(curve)
     marker = "o" if len(points) <= _SHORT else None
     axes.plot([epoch for epoch, _ in points], [value for _, value in points], color=colour, label=label, marker=marker)
