@@ -207,10 +207,10 @@ def test_the_outcomes_are_counted(sweep, visit):
 
 def test_the_curves_of_running_trials_are_their_history(sweep, visit):
     (curve,) = chart_data(visit("overview", sweep="first"), 2)
-    # Trial 5: 1 / epoch + 0.5 in training, 0.1 more in validation.
+    # Trial 5: l1 is 1 / epoch + 0.5 in training, and l2 in validation its square.
     assert [(row["trial"], row["epoch"], row["value"]) for row in curve] == [
-        ("5", 1, pytest.approx(1.6)),
-        ("5", 2, pytest.approx(1.1)),
+        ("5", 1, pytest.approx(2.25)),
+        ("5", 2, pytest.approx(1.0)),
     ]
 
 

@@ -199,7 +199,7 @@ def test_the_page_needs_nothing_beside_itself(report: Path, page: Page) -> None:
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object")]
     targets = [attrs[key] or "" for _, attrs in page.tags for key in ("src", "href") if key in attrs]
     assert [target for target in targets if not target.startswith(("data:image/", "#"))] == []
-    assert sum(target.startswith("data:image/") for target in targets) == 9
+    assert sum(target.startswith("data:image/") for target in targets) == 11
     assert "@import" not in text
     assert "url(" not in text
 
