@@ -111,7 +111,7 @@ def test_a_dump_spells_out_the_paper() -> None:
         "pooled": {"conditional": False, "activation": "leaky_relu", "filters": [64, 64, 64]},
         "losses": {"adversarial": 1.0, "l1": 2.0},
         "gradient": {"border": "zero"},
-        "perceptual": {"convention": "auto", "resize": False},
+        "perceptual": {"convention": "auto", "per_image": False, "resize": False},
         "optimizer": {
             "generator_lr": 0.002,
             "discriminator_lr": 0.0002,

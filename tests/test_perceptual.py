@@ -179,6 +179,22 @@ def test_patches_can_be_resized_first(vgg: Path, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(_load(vgg, resize=True)(generated, high), _by_hand(load_file(vgg), *larger))
 
 
+def test_patches_can_be_standardised_one_by_one_first(vgg: Path) -> None:
+    config = PerceptualConfig(weights=str(vgg), per_image=True)
+    loss, (generated, high) = load_perceptual(config, CPU), _pair()
+    alone = [
+        (each - each.mean((-2, -1), keepdim=True)) / each.std((-2, -1), keepdim=True, unbiased=False)
+        for each in (generated, high)
+    ]
+    torch.testing.assert_close(loss(generated, high), _by_hand(load_file(vgg), *alone))
+    torch.testing.assert_close(loss(3 * generated + 2, high), loss(generated, high))
+    flat = torch.full_like(high, 2.0).requires_grad_()
+    assert loss(flat, torch.zeros_like(high)) == 0
+    loss(flat, high).backward()
+    assert flat.grad is not None
+    assert flat.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (64, 48), (256, 300)])
 def test_resizing_is_torchs_bilinear_interpolation(shape: tuple[int, int]) -> None:
     patches = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(0))

@@ -48,6 +48,7 @@ TORCHVISION_FILES: Mapping[str, str] = {
 }
 """The files that torchvision keeps in torch's cache, and the convention of each; the first that is there is taken."""
 
+_LEAST_VARIANCE = 1e-6  # added to a patch's own, where high-field intensities have 1: a flat patch has a gradient too
 _DOWNLOAD = "https://download.pytorch.org/models"
 _CONVOLUTIONS: Mapping[int, tuple[int, int]] = {
     0: (3, 64),
@@ -76,6 +77,9 @@ class PerceptualConfig(Config):
     )
     convention: Literal["auto", "torchvision", "caffe"] = Field(
         "auto", description="Input that the weights expect; auto: known by the file's name or what is written in it."
+    )
+    per_image: bool = Field(
+        False, description="Bring each patch to mean 0 and deviation 1 by itself first: the other reading of the paper."
     )
     resize: bool = Field(
         False,
@@ -146,7 +150,8 @@ def load_perceptual(config: PerceptualConfig, device: torch.device) -> Callable[
 
     def present(patches: Tensor) -> Tensor:
         """What the network is shown: standardised grey brought to natural images' intensities, then its own scale."""
-        grey = _enlarge(patches.float(), RESIZED) if config.resize else patches.float()
+        grey = _standardise(patches.float()) if config.per_image else patches.float()
+        grey = _enlarge(grey, RESIZED) if config.resize else grey
         return (scale * grey + shift).contiguous(memory_format=torch.channels_last)
 
     def perceptual(generated: Tensor, high: Tensor) -> Tensor:
@@ -158,6 +163,12 @@ def load_perceptual(config: PerceptualConfig, device: torch.device) -> Callable[
         return torch.stack(distances).sum() / magnified
 
     return perceptual
+
+
+def _standardise(patches: Tensor) -> Tensor:
+    """Each patch with mean 0 and deviation 1; a flat one with mean 0."""
+    variance, mean = torch.var_mean(patches, dim=(-2, -1), keepdim=True, correction=0)
+    return (patches - mean) * torch.rsqrt(variance + _LEAST_VARIANCE)
 
 
 def _enlarge(patches: Tensor, size: int) -> Tensor:
