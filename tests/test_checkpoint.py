@@ -205,3 +205,15 @@ def test_a_gpus_checkpoint_goes_on_without_one_in_a_new_random_order(tmp_path: P
     assert not state.exact
     assert_same_weights(state.generator, saved.generator)
     assert not torch.equal(state.order.get_state(), torch.Generator(CPU).manual_seed(cnn().seed).get_state())
+
+
+def test_other_weights_of_a_perceptual_loss_are_not_the_same_trial_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = cnn(losses={"l1": 1.0, "perceptual": 0.1})
+    monkeypatch.setattr(checkpoint, "_weights", lambda _config: "these")
+    state = fresh(config)
+    checkpoint.save(tmp_path / "state.safetensors", state, config=config, data_key="data")
+    assert load(tmp_path / "state.safetensors", config).exact
+    monkeypatch.setattr(checkpoint, "_weights", lambda _config: "those")
+    assert not load(tmp_path / "state.safetensors", config).exact

@@ -289,6 +289,21 @@ def test_parameters_say_what_they_depend_on() -> None:
     assert known["patches.size"].condition == {}
 
 
+def test_a_config_of_an_earlier_version_is_read() -> None:
+    old = {"generator": "unet", "unet": {"filters": 16, "levels": 6, "tanh": True, "dropout": 0.0}}
+    assert TrialConfig.parse(old).output.tanh
+    assert TrialConfig.parse({**old, "unet": {"tanh": False}}) == TrialConfig.parse({"generator": "unet"})
+
+
+def test_where_weights_lie_does_not_make_another_trial() -> None:
+    here, there, otherwise = (
+        TrialConfig.parse({"generator": "unet", "perceptual": settings})
+        for settings in ({}, {"weights": "/data/vgg16.pth"}, {"convention": "caffe"})
+    )
+    assert here.is_same_trial(there)
+    assert not here.is_same_trial(otherwise)
+
+
 def test_a_forest_has_its_own_parameters_and_none_of_a_network() -> None:
     config = TrialConfig.parse(FOREST)
     assert (config.family, config.epochs, config.count_parameters()) == ("forest", 1, (None, None))

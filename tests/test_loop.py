@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 from training_fixtures import CPU, SIZE, arrays, assert_same_weights, cnn, fresh, gan, patches, trained
 
+from mrisynth.errors import UsageError
 from mrisynth.models import ADVERSARIES, GENERATORS
 from mrisynth.training.config import TrialConfig
-from mrisynth.training.loop import Patches, draw_batches, infer, prepare_torch, to_device, train, validate
+from mrisynth.training.loop import Patches, draw_batches, find_device, infer, prepare_torch, to_device, train, validate
 from mrisynth.training.losses import make_losses
 
 LOSSES = make_losses(cnn(), CPU)
@@ -200,6 +201,12 @@ def test_a_conditional_adversary_sees_each_patch_beside_its_low_field_partner() 
     assert torch.equal(high, data.high[places])
     assert torch.equal(fake[:, :1], low)
     assert not torch.equal(fake[:, 1:], high)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_one_sentence(name: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be used; here there are: cpu"):
+        find_device(name)
 
 
 def test_one_validation_patch_tells_nothing_of_a_collapse() -> None:

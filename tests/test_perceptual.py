@@ -295,7 +295,7 @@ def test_missing_weights_are_one_sentence_that_says_what_to_do(cache: Path) -> N
         load_perceptual(PerceptualConfig(), CPU)
     message = str(error.value)
     assert "\n" not in message
-    for part in (str(cache), "https://download.pytorch.org/models/vgg16-397923af.pth", "losses.perceptual=0"):
+    for part in (str(cache), "https://download.pytorch.org/models/vgg16-397923af.pth", "--set perceptual.weights=PATH"):
         assert part in message
     (cache / "vgg16-397923af.pth").touch()
     with pytest.raises(InvalidInputError, match=r"does not hold vgg16_features-amdegroot-88682ab5\.pth;"):

@@ -427,6 +427,22 @@ def test_files_stand_beside_the_page(report: Path) -> None:
     assert not [name for name in figures if name.startswith(("forest-fit", "cnn-adversarial"))]
 
 
+def test_a_second_report_leaves_nothing_of_the_first(sweep: SweepDirectory, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("figures/gone.png", "tables/gone.csv", "tables/mine.txt"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).touch()
+    written = write_report(sweep, out, tile=48)
+    assert set(out.rglob("*.*")) == {*written.files, written.page, out / "tables/mine.txt"}
+
+
+def test_a_report_cannot_be_written_into_a_file(sweep: SweepDirectory, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "file").touch()
+    answer = command("report", sweep.root, "--out", tmp_path / "file" / "inside")
+    assert answer.code == 2
+    assert f"{tmp_path / 'file'} is a file; name a folder" in " ".join(answer.stderr.split())
+
+
 def test_missing_images_are_one_sentence(sweep: SweepDirectory, command: Command) -> None:
     for name, number in NUMBERS.items():
         if name != "fcn-1":

@@ -779,7 +779,22 @@ def test_overrides_of_named_trials_that_a_sweep_kept_make_the_same_space() -> No
 
 def test_a_file_of_weights_is_kept_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert few("perceptual.weights=vgg.pth").trials["plain"].perceptual.weights == str(tmp_path / "vgg.pth")
+    plain = few("perceptual.weights=vgg.pth", "losses.perceptual=1").trials["plain"]
+    assert plain.perceptual.weights == str(tmp_path / "vgg.pth")
+    assert few("perceptual.weights=vgg.pth").trials["plain"].perceptual.weights is None
+
+
+@pytest.mark.parametrize("name", ["cnn", "gan"])
+def test_a_forest_alone_drops_everything_of_networks_from_a_search(name: str) -> None:
+    space = with_overrides(load_space(name), ["search.generator=[forest]", "search.forest.depth={int: [4, 8]}"])
+    assert {config.family for config in sample_configs(space, 3)} == {"forest"}
+    both = with_overrides(load_space(name), ["search.generator=[forest, unet]"])
+    assert {config.family for config in sample_configs(both, 40)} >= {"forest", "cnn"}
+
+
+def test_a_list_of_trials_without_any_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no trial would run"):
+        few("published=[]")
 
 
 def test_no_overrides_change_nothing() -> None:

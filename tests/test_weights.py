@@ -48,6 +48,14 @@ def test_missing_weights_are_refused_with_the_trials_and_the_ways_out() -> None:
     assert message.endswith("--set 'published=[plain, weightless, trees]'")
 
 
+def test_a_file_is_given_to_those_that_look_at_it(tmp_path: Path) -> None:
+    given = space(TRIALS, f"perceptual.weights={tmp_path / 'vgg.pth'}").trials
+    assert {name for name, config in given.items() if config.family != "forest" and config.perceptual.weights} == {
+        "seen",
+        "both",
+    }
+
+
 def test_trials_that_do_not_run_need_no_weights() -> None:
     check_weights(space(TRIALS, "published=[plain, weightless, trees]"))
 
@@ -92,4 +100,6 @@ def test_trials_that_have_ended_need_no_weights_any_more(tmp_path: Path) -> None
     for number, name in enumerate(["seen", "plain"]):
         write_json(sweep.trial(number).origin, {"name": name})
         write_json(sweep.trial(number).outcome, {"outcome": "completed"})
-    assert refusal(space(TRIALS), sweep).startswith("both: ")
+    message = refusal(space(TRIALS), sweep)
+    assert message.startswith("both: ")
+    assert message.endswith("put the file back where it was when the sweep began")

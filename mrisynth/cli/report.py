@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mrisynth.cli.console import program, say, show
-from mrisynth.errors import NoCompletedTrialError
+from mrisynth.errors import NoCompletedTrialError, UsageError
 
 
 def report(
@@ -22,6 +22,8 @@ def report(
     from mrisynth.results.report import write_report
     from mrisynth.results.store import open_sweep
 
+    if out is not None and (blocking := next((path for path in (out, *out.parents) if path.is_file()), None)):
+        raise UsageError(f"--out {out}: {blocking} is a file; name a folder for the report")
     written = write_report(open_sweep(sweep), out, k=k)
     show(str(written.page))
     if not written.completed:

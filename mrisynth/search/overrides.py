@@ -95,12 +95,17 @@ def _parse(text: str) -> tuple[str, Any]:
 
 def _absolute(key: str, value: Any) -> Any:
     """A file as it is found from anywhere: workers run in other folders."""
-    named = key.partition(".")[2] in _PATHS or key in _PATHS
-    return str(Path(value).expanduser().absolute()) if named and isinstance(value, str) else value
+    if not key.endswith(_PATHS):
+        return value
+    if isinstance(value, list):
+        return [_absolute(key, each) for each in value]
+    return str(Path(value).expanduser().absolute()) if isinstance(value, str) else value
 
 
 def _turn(key: str) -> int:
-    """When a key is set: first which trials run, then what is set for all of them, then what is set for one."""
+    """When a key is set: first which trials run, then what is set for all, then for one, then files."""
+    if key.endswith(_PATHS):
+        return 3
     return {"published": 0, "trials": 2}.get(key.partition(".")[0], 1)
 
 
@@ -117,8 +122,14 @@ def _set_in_trials(data: dict[str, Any], path: str, value: Any) -> bool:
     """Set a parameter in every named trial that runs and has it; whether there is any."""
     having = [name for name, trial in running_trials(data).items() if exists_in(trial, path)]
     for name in having:
-        data["trials"][name] = with_parameter(data["trials"][name], path, value)
+        if path not in _PATHS or _is_perceptual(data["trials"][name]):
+            data["trials"][name] = with_parameter(data["trials"][name], path, value)
     return bool(having)
+
+
+def _is_perceptual(trial: Mapping[str, Any]) -> bool:
+    """Whether a named trial minimises the loss that a file is for: no other trial becomes another one by its place."""
+    return bool((trial.get("losses") or {}).get("perceptual"))
 
 
 def _belongs_to_search(data: Mapping[str, Any], path: str) -> bool:
@@ -165,6 +176,8 @@ def _drop_impossible(data: dict[str, Any], path: str, values: list[Any]) -> None
     """Leave out what cannot exist where the parameter at `path` has only these values, and what depends on that."""
     for section in ("fixed", "search"):
         for other, spec in list(data[section].items()):
+            if other not in data[section]:  # it depended on what has just been left out
+                continue
             when = spec.get("when") if section == "search" and isinstance(spec, dict) else None
             conditions = parse_conditions(parameters()[other].condition) + parse_conditions(when or {})
             mine = [condition for condition in conditions if condition.path == path]

@@ -284,6 +284,8 @@ def _checked(file: SpaceFile) -> Space:
     mistakes.refuse()
     if published is None:
         published = () if parameters.searched else tuple(trials)
+    if not published and not parameters.searched:
+        mistakes.add(("published",), "'published' is empty and nothing is searched, so that no trial would run")
     space = Space(file=file, **dict(settings), parameters=parameters, trials=trials, published=published)
     if space.search:
         _check_feasible(space, mistakes)

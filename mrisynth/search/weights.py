@@ -34,7 +34,8 @@ def check_weights(space: Space, begun: SweepDirectory | None = None) -> None:
         try:
             _find(config)
         except InvalidInputError as error:
-            raise InvalidInputError(f"{', '.join(names)}: {error}; {_ways_out(space, names)}") from None
+            ways = _ways_out(space, names) if begun is None else "put the file back where it was when the sweep began"
+            raise InvalidInputError(f"{', '.join(names)}: {error}; or {ways}") from None
 
 
 def _wanted(space: Space, ended: Collection[str]) -> Iterator[tuple[str, PerceptualConfig]]:
@@ -66,11 +67,10 @@ def _find(config: PerceptualConfig) -> None:
 
 def _ways_out(space: Space, names: list[str]) -> str:
     """What to do where weights are missing."""
-    given = "give them with --set perceptual.weights=PATH"
-    others = [name for name in space.published if name not in names]
     if _SEARCH in names:
-        return f"{given}, or search without: --set losses.perceptual=0"
-    return f"{given}, or run only the others: --set 'published=[{', '.join(others)}]'" if others else given
+        return "search without: --set losses.perceptual=0"
+    others = [name for name in space.published if name not in names]
+    return f"run only the others: --set 'published=[{', '.join(others)}]'" if others else "take another space"
 
 
 def _may_be_positive(dimension: Dimension) -> bool:

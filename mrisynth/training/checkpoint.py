@@ -18,6 +18,7 @@ from mrisynth.files import write_with
 from mrisynth.models.forest import Forest
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.loop import TrainingState
+from mrisynth.training.perceptual import find_weights
 
 FILE_NAME = "state.safetensors"
 FOREST_FILE_NAME = "forest.safetensors"
@@ -42,6 +43,7 @@ def save(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
         "best_loss": state.best_loss if state.best else None,
         "exact": state.exact,
         "platform": _platform(state.device),
+        "weights": _weights(config),
         "groups": {name: _groups(optimizer) for name, optimizer in _optimizers(state).items()},
         "history": state.history,
     }
@@ -57,7 +59,7 @@ def load(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
     """Fill a fresh state, and torch's random state, from a checkpoint.
 
     `state.exact` then says whether the run goes on bit by bit as if undisturbed: on the same kind of device and version
-    of torch, and on a GPU only where the trial is deterministic.
+    of torch, with the same weights of a perceptual loss, and on a GPU only where the trial is deterministic.
 
     Raises:
         NotFoundError: there is no such file.
@@ -72,7 +74,7 @@ def load(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
             _fill(state, header, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
     except (KeyError, RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise _damaged(path, f"its content does not fit: {error}") from None
-    same = header["platform"] == _platform(state.device)
+    same = header["platform"] == _platform(state.device) and header.get("weights") == _weights(config)
     state.exact = header["exact"] and same and (state.device.type == "cpu" or config.deterministic)
     if header["platform"]["device"] != state.device.type:
         # The other device's random states mean nothing here; new ones, not those of the first epoch again.
@@ -181,13 +183,18 @@ def _platform(device: torch.device) -> dict[str, str]:
     return {"device": device.type, "kind": kind, "torch": torch.__version__}
 
 
+def _weights(config: TrialConfig) -> str | None:
+    """The digest of the weights that the trial's losses look through, where they do."""
+    return find_weights(config.perceptual).digest() if config.losses.get("perceptual") else None
+
+
 def _refuse_foreign(path: Path, header: dict[str, Any], *, config: TrialConfig, data_key: str) -> None:
     if header["data_key"] != data_key:
         raise InvalidInputError(
             f"{path} was trained on other data ({header['data_key']}, not {data_key}); take another folder"
         )
     try:
-        same = TrialConfig.parse(header["config"]) == config
+        same = TrialConfig.parse(header["config"]).is_same_trial(config)
     except InvalidInputError:
         same = False
     if not same:

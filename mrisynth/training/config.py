@@ -142,6 +142,14 @@ class TrialConfig(Config):
             discriminator = self.build_discriminator()
         return generator, count_parameters(discriminator) if discriminator else None
 
+    def is_same_trial(self, other: Self) -> bool:
+        """Whether both give the same results: where a file of weights lies does not matter, what it holds does."""
+        mine, theirs = (
+            each.model_copy(update={"perceptual": each.perceptual.model_copy(update={"weights": None})})
+            for each in (self, other)
+        )
+        return mine == theirs
+
     @classmethod
     def parse(cls, mapping: Any) -> Self:
         """The config that a mapping in the flat form describes.
@@ -293,7 +301,7 @@ def _nested(mapping: Any) -> dict[str, Any]:
     """The flat form as the models nest it, checked for all that can be wrong with a single value."""
     if not isinstance(mapping, Mapping):
         raise InvalidConfigError("", f"a trial's config must be a mapping of parameters, not {type(mapping).__name__}")
-    nested = dict(mapping)
+    nested = _renamed(mapping)
     for field, members in _CHOICES.items():
         if field not in nested and TrialConfig.model_fields[field].is_required():
             raise InvalidConfigError(field, f"{field} is not given; it must be {parameters()[field].legal}")
@@ -308,6 +316,15 @@ def _nested(mapping: Any) -> dict[str, Any]:
         chosen = nested.pop(field, NONE)
         nested[field] = None if chosen == NONE else {**nested.pop(chosen, {}), "name": chosen}
     return nested
+
+
+def _renamed(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat form of an earlier version as this one has it: `unet.tanh` is `output.tanh` now."""
+    renamed = dict(mapping)
+    if isinstance(unet := renamed.get("unet"), Mapping) and "tanh" in unet:
+        renamed["unet"] = {name: value for name, value in unet.items() if name != "tanh"}
+        renamed["output"] = {"tanh": unet["tanh"], **(renamed.get("output") or {})}
+    return renamed
 
 
 def _fault(path: str, sentence: str) -> PydanticCustomError:

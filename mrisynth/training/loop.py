@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mrisynth.errors import UsageError
 from mrisynth.models.forest import Forest
 from mrisynth.models.initialization import initialize_normal
 from mrisynth.training.config import TrialConfig
@@ -76,6 +77,21 @@ class TrainingState:
     def device(self) -> torch.device:
         """Where the networks are."""
         return self.order.device
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name like "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # torch asserts that it was compiled for CUDA
+        here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+        raise UsageError(f"the device {name!r} cannot be used; here there are: {here}") from None
+    return device
 
 
 def prepare_torch(config: TrialConfig, device: torch.device) -> None:

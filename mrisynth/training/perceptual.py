@@ -95,8 +95,8 @@ class Weights:
     convention: str
 
     def digest(self) -> str:
-        """The SHA-256 of the file, in hex; it is read whole."""
-        return sha256_file(self.path)
+        """The SHA-256 of the file, in hex; it is read whole, once a process."""
+        return _digest(self.path, self.path.stat().st_mtime_ns)
 
 
 def find_weights(config: PerceptualConfig) -> Weights:
@@ -109,7 +109,7 @@ def find_weights(config: PerceptualConfig) -> Weights:
     if not path.is_file():
         raise InvalidInputError(
             f"perceptual.weights is {config.weights}, and there is no such file; name a file of VGG16's weights like "
-            f"{_DOWNLOAD}/{next(iter(TORCHVISION_FILES))}, or leave the loss out with losses.perceptual=0"
+            f"{_DOWNLOAD}/{next(iter(TORCHVISION_FILES))}"
         )
     if config.convention != "auto":
         return Weights(path, config.convention)
@@ -195,8 +195,8 @@ def _cached_file(convention: str) -> Path:
             return folder / name
     raise InvalidInputError(
         f"the perceptual loss needs VGG16's weights: perceptual.weights is not set, and {folder} does not hold "
-        f"{' or '.join(names)}; download {_DOWNLOAD}/{names[0]} (528 MB) into that folder, name a file with "
-        "perceptual.weights, or leave the loss out with losses.perceptual=0"
+        f"{' or '.join(names)}; download {_DOWNLOAD}/{names[0]} (528 MB) into that folder, or name a file with "
+        "perceptual.weights (--set perceptual.weights=PATH)"
     )
 
 
@@ -222,6 +222,11 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         return []
+
+
+@lru_cache(maxsize=4)
+def _digest(path: Path, changed: int) -> str:
+    return sha256_file(path)
 
 
 @lru_cache(maxsize=4)

@@ -22,7 +22,7 @@ from mrisynth.results.store import TrialDirectory
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig, load_config
 from mrisynth.training.evaluation import Evaluation, baselines, evaluate
-from mrisynth.training.loop import prepare_torch, start
+from mrisynth.training.loop import find_device, prepare_torch, start
 from mrisynth.training.trial import chosen_generator
 
 OWN = "trial"
@@ -81,7 +81,7 @@ def load_trained(directory: TrialDirectory, cohort: PreparedCohort, *, device: s
             f"{directory.root} was trained on other data (key {header['data_key']}) than {cohort.store} holds"
             f" (key {cohort.data_key}); name its own with --data"
         )
-    where = torch.device(device)
+    where = find_device(device)
     prepare_torch(config, where)
     state = start(config, where)
     checkpoint.load(path, state, config=config, data_key=cohort.data_key)

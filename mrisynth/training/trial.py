@@ -37,7 +37,7 @@ from mrisynth.results.store import TrialDirectory, read_yaml, timestamp, write_s
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.evaluation import Evaluation, evaluate, shown
-from mrisynth.training.loop import EpochLosses, TrainingState, prepare_torch, start, to_device, train
+from mrisynth.training.loop import EpochLosses, TrainingState, find_device, prepare_torch, start, to_device, train
 
 Record = dict[str, Any]
 Reason = Literal["diverged", "collapsed", "out of memory", "infeasible"]
@@ -110,7 +110,7 @@ def run(
     rejection = None
     try:
         _write_config(trial.config, config)
-        setting = _Trial(config, open_cohort(store), trial, frozenset(rungs), torch.device(device), attempt)
+        setting = _Trial(config, open_cohort(store), trial, frozenset(rungs), find_device(device), attempt)
         yield from _run(setting)
     except (MemoryError, RuntimeError, TrialRejected) as error:
         rejection = _rejection(error)
@@ -165,7 +165,11 @@ def _start(trial: _Trial) -> TrainingState:
     here = f"on {_device_name(trial.device)} of {socket.gethostname()} (pid {os.getpid()}, attempt {trial.attempt})"
     with contextlib.suppress(NotFoundError):
         checkpoint.load(_checkpoint(trial), state, config=trial.config, data_key=trial.cohort.data_key)
-        exactly = "" if state.exact else ", not bit by bit: another device or version of torch, or not deterministic"
+        exactly = (
+            ""
+            if state.exact
+            else ", not bit by bit: another device, version of torch or file of weights, or not deterministic"
+        )
         _log(trial.directory, f"continues after epoch {state.epoch} of {trial.config.epochs} {here}{exactly}")
         return state
     what = "a forest"
@@ -296,7 +300,7 @@ def _rejection(error: Exception) -> TrialRejected | None:
 
 def _free_memory(device: str) -> None:
     """Give a GPU's memory back; a CPU's is left to Python, since collecting costs up to a third of a second."""
-    if torch.device(device).type == "cuda":
+    if device.startswith("cuda"):
         gc.collect()
         torch.cuda.empty_cache()
 
@@ -309,7 +313,7 @@ def _write_config(path: Path, config: TrialConfig) -> None:
     """
     if not path.exists():
         write_yaml(path, config.dump())
-    elif TrialConfig.parse(read_yaml(path)) != config:
+    elif not TrialConfig.parse(read_yaml(path)).is_same_trial(config):
         raise InvalidInputError(f"{path} holds another configuration; take another folder for this trial")
 
 

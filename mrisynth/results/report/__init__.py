@@ -3,6 +3,7 @@
 `write_report` is all that others need. Nothing here needs torch, ray or a network.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +63,18 @@ def write_report(sweep: SweepDirectory, out: Path | None = None, *, k: int = SHO
         files[folder / "figures" / f"{picture.name}.{picture.kind}"] = picture.data
     for path, data in files.items():
         write_bytes(path, data)
+    _remove_others(folder, files)
     page = folder / "report.html"
     write_bytes(page, render(sweep, index, content).encode())
     return Written(page, list(files), sum(family.completed for family in content.families))
+
+
+def _remove_others(folder: Path, files: Collection[Path]) -> None:
+    """Leave nothing beside a page that an earlier one of the same sweep needed and this one does not."""
+    for subfolder, endings in (("tables", (".csv", ".tex")), ("figures", (".png", ".svg"))):
+        for path in (folder / subfolder).glob("*"):
+            if path.suffix in endings and path not in files:
+                path.unlink()
 
 
 def _content(sweep: SweepDirectory, index: Index, *, k: int, tile: int) -> Content:
