@@ -307,6 +307,11 @@ def test_where_weights_lie_does_not_make_another_trial() -> None:
 def test_a_forest_has_its_own_parameters_and_none_of_a_network() -> None:
     config = TrialConfig.parse(FOREST)
     assert (config.family, config.epochs, config.count_parameters()) == ("forest", 1, (None, None))
+    epochs = {
+        trees: TrialConfig.parse({"generator": "forest", "forest": {"trees": trees}}).epochs for trees in (10, 11)
+    }
+    assert epochs == {10: 1, 11: 2}
+    assert TrialConfig.parse({"generator": "forest", "forest": {"trees": 99, "method": "fast"}}).epochs == 1
     assert config.dump().keys() == {"generator", "forest", "patches", "seed"}
     jsonschema.validate(config.dump(), json_schema())
     assert TrialConfig.parse({**FOREST, "adversary": "none"}) == config

@@ -176,7 +176,7 @@ def test_the_best_epoch_is_scored_where_it_was_asked_for(store: Path, tmp_path: 
 
 
 def small_forest(**changes: Any) -> TrialConfig:
-    forest = {"trees": 3, "depth": 4, "patches": 8, "min_samples_split": 20}
+    forest = {"trees": 25, "depth": 4, "patches": 8, "min_samples_split": 20}
     return TrialConfig.parse({"generator": "forest", "forest": forest, "patches": PATCHES, **changes})
 
 
@@ -187,14 +187,38 @@ def grown(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_a_forest_is_grown_in_one_epoch_and_scored_like_a_network(grown: Path) -> None:
-    (record,) = lines(grown)
-    assert (record["epoch"], record["epochs"], record["final"], record["train_eval"]) == (1, 1, True, None)
+def test_a_forest_is_grown_in_batches_and_scored_like_a_network(grown: Path) -> None:
+    records = lines(grown)
+    assert [(record["epoch"], record["epochs"], record["final"]) for record in records] == [
+        (1, 3, False),
+        (2, 3, False),
+        (3, 3, True),
+    ]
+    assert [record["scores"] is not None for record in records] == [True, False, True]
+    assert {record["train_eval"] for record in records} == {None}
     summary = json.loads((grown / "summary.json").read_text(encoding="utf-8"))
     assert (summary["family"], summary["adversary_parameters"]) == ("forest", 0)
-    assert 3 * 3 <= summary["generator_parameters"] <= 3 * 31  # nodes of three trees of depth 4
+    assert 25 * 3 <= summary["generator_parameters"] <= 25 * 31  # nodes of trees of depth 4
     assert summary["values"]["seam"] == 1.0
     assert summary["images"]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_forest_goes_on_after_its_last_batch(grown: Path, store: Path, tmp_path: Path, ahead: bool) -> None:
+    """Killed between batches, or after the trees of the second were written but not yet that they are there."""
+    first = tmp_path / "first.safetensors"
+    for record in run(small_forest(), store=store, directory=tmp_path / "trial", rungs=(1,)):
+        if record["epoch"] == 1:
+            shutil.copy(state_of(tmp_path / "trial"), first)
+        if record["epoch"] == 1 + ahead:
+            break
+    shutil.copy(first, state_of(tmp_path / "trial"))
+    list(run(small_forest(), store=store, directory=tmp_path / "trial", rungs=(1,)))
+    assert_same_end(tmp_path / "trial", grown)
+    trees = [
+        state_of(folder).with_name(checkpoint.FOREST_FILE_NAME).read_bytes() for folder in (tmp_path / "trial", grown)
+    ]
+    assert trees[0] == trees[1]
 
 
 def test_a_forest_that_was_killed_before_its_scores_is_not_grown_again(
@@ -203,7 +227,7 @@ def test_a_forest_that_was_killed_before_its_scores_is_not_grown_again(
     directory = tmp_path / "killed"
     shutil.copytree(grown, directory)
     (directory / "summary.json").unlink()
-    monkeypatch.setattr("mrisynth.models.forest.Forest.fit", None)
+    monkeypatch.setattr("mrisynth.models.forest.Forest.grow", None)
     list(run(small_forest(), store=store, directory=directory, rungs=(1,)))
     assert_same_end(directory, grown)
 

@@ -28,6 +28,7 @@ _REACH = 2
 _SPAN = 2 * _REACH + 1
 # The centre is left out: it is 0 everywhere, so that no tree can split on it, whether it is offered or not.
 _SHIFTS = [(row, column) for row in range(_SPAN) for column in range(_SPAN) if (row, column) != (_REACH, _REACH)]
+_BATCH = 10  # trees that are grown before the forest can be saved, measured or stopped
 _BLOCK = 8192  # pixels at a time: their features (0.8 MB) stay in a core's cache
 # What boosting may do, found on noisy and on clean phantoms: slower learning and fewer features at a split overfit
 # less. The learning rate of r rounds is 6 / r, so that few rounds learn too.
@@ -61,6 +62,11 @@ class ForestConfig(GeneratorConfig):
     )
     factor: int = Field(2, ge=2, le=8, description="With `input: degraded`: how many times coarser.")
 
+    @property
+    def batches(self) -> int:
+        """In how many steps the forest is grown: the epochs of its trial."""
+        return count_batches(self.method, self.trees)
+
     def build(self) -> "Forest":
         """The forest, not yet fitted: (n, 1, height, width) to the same shape, any height and width."""
         return Forest(self)
@@ -80,11 +86,17 @@ class Forest(nn.Module):
         return len(self._fitted().feature)
 
     def fit(self, low: Images, high: Images, *, seed: int, threads: int | None = None) -> None:
-        """Grow the trees.
+        """Grow all trees, batch by batch; as `grow`."""
+        for batch in range(self.config.batches):
+            self.grow(low, high, batch=batch, seed=seed, threads=threads)
+
+    def grow(self, low: Images, high: Images, *, batch: int, seed: int, threads: int | None = None) -> None:
+        """Grow one batch of trees beside those of the batches before; boosted trees are all of one batch.
 
         Args:
             low, high: patches, (n, 1, height, width), standardised. With `input: degraded` only their number matters
                 of `low`: the input is made of `high` (see `degrade`).
+            batch: which one, from 0; trees of this and of later batches are forgotten.
             seed: the same seed grows the same trees, on any number of threads.
             threads: how many to use; by default as many as torch uses, which is one in a trial. More than there are
                 idle cores make `fast` many times slower, because its threads wait for each other at every split.
@@ -98,13 +110,28 @@ class Forest(nn.Module):
         pixels = np.sort(generator.choice(inputs.size, rows, replace=False)) if rows < inputs.size else None
         residuals = (targets - inputs).reshape(-1)
         grow = _grow_forest if self.config.method == "faithful" else _grow_boosting
-        self._trees = grow(
+        grown = grow(
             _training_rows(inputs, pixels, np.float32 if self.config.method == "faithful" else np.float64),
             residuals if pixels is None else residuals[pixels],
             config=self.config,
-            seed=int(generator.integers(2**31)),
+            count=min(_BATCH, self.config.trees - batch * _BATCH),
+            seed=int(np.random.default_rng([seed, batch]).integers(2**31)),
             threads=threads or torch.get_num_threads(),
         )
+        self.keep(batch)
+        self._trees = grown if self._trees is None else trees.mean_of_all(self._trees, grown)
+
+    def keep(self, batches: int) -> None:
+        """Forget the trees of all but the first batches.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        count = self.config.trees if batches == self.config.batches else batches * _BATCH
+        if count == 0:
+            self._trees = None
+        else:
+            self._trees = trees.first_of(self._fitted(), count)
 
     def forward(self, low: Tensor) -> Tensor:
         """(n, 1, height, width) to the same shape, float32, on torch's number of threads."""
@@ -159,11 +186,18 @@ def degrade(high: Images, factor: int) -> Images:
     return coarse
 
 
-def _grow_forest(rows: NDArray[Any], target: Images, *, config: ForestConfig, seed: int, threads: int) -> Trees:
+def count_batches(method: str, trees: int) -> int:
+    """In how many steps trees are grown: of a random forest ten at a time, boosted ones all at once."""
+    return -(-trees // _BATCH) if method == "faithful" else 1
+
+
+def _grow_forest(
+    rows: NDArray[Any], target: Images, *, config: ForestConfig, count: int, seed: int, threads: int
+) -> Trees:
     from sklearn.ensemble import RandomForestRegressor
 
     model = RandomForestRegressor(
-        config.trees,
+        count,
         max_depth=config.depth,
         min_samples_split=config.min_samples_split,
         random_state=seed,
@@ -172,7 +206,9 @@ def _grow_forest(rows: NDArray[Any], target: Images, *, config: ForestConfig, se
     return trees.from_forest(model.fit(rows, target))
 
 
-def _grow_boosting(rows: NDArray[Any], target: Images, *, config: ForestConfig, seed: int, threads: int) -> Trees:
+def _grow_boosting(
+    rows: NDArray[Any], target: Images, *, config: ForestConfig, count: int, seed: int, threads: int
+) -> Trees:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

@@ -143,6 +143,34 @@ class Trees:
             raise ValueError("it holds numbers that are not finite")
 
 
+def mean_of_all(one: Trees, other: Trees) -> Trees:
+    """Two random forests as one, which predicts the mean over the trees of both."""
+    return _mean(
+        {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("feature", "number", "right")},
+        first=np.concatenate([one.first, other.first + len(one.feature)]),
+        features=one.features,
+    )
+
+
+def first_of(forest: Trees, count: int) -> Trees:
+    """The first trees of a random forest; the forest itself where these are all.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    if len(forest.first) < count:
+        raise ValueError(f"it has {len(forest.first)} trees, not {count}")
+    if len(forest.first) == count:
+        return forest
+    end = forest.first[count]
+    kept = {name: getattr(forest, name)[:end] for name in ("feature", "number", "right")}
+    return _mean(kept, first=forest.first[:count], features=forest.features)
+
+
+def _mean(arrays: dict[str, NDArray[Any]], *, first: NDArray[np.int64], features: int) -> Trees:
+    return Trees(**arrays, first=first, features=features, base=0.0, weight=1.0 / len(first))
+
+
 def from_forest(model: Any) -> Trees:
     """The trees of a fitted `RandomForestRegressor`, which predicts their mean."""
     parts = [estimator.tree_.__getstate__() for estimator in model.estimators_]

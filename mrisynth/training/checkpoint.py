@@ -68,7 +68,7 @@ def load(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
     header = read_header(path)
     _refuse_foreign(path, header, config=config, data_key=data_key)
     if isinstance(state.generator, Forest):
-        _load_trees(path, state.generator)
+        _load_trees(path, state.generator, header["epoch"])
     try:
         with safetensors.safe_open(path, framework="pt") as stored:
             _fill(state, header, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
@@ -104,12 +104,16 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _load_trees(path: Path, forest: Forest) -> None:
-    """A forest's trees stand in a file of their own beside the checkpoint, where they are written first."""
+def _load_trees(path: Path, forest: Forest, epoch: int) -> None:
+    """A forest's trees stand in a file of their own, written first: it may be one batch ahead of the checkpoint."""
+    trees = path.with_name(FOREST_FILE_NAME)
     try:
-        forest.load(path.with_name(FOREST_FILE_NAME))
+        forest.load(trees)
+        forest.keep(epoch)
     except NotFoundError as error:
         raise _damaged(path, str(error)) from None
+    except ValueError as error:
+        raise _damaged(path, f"{trees.name}: {error}") from None
 
 
 def _fill(state: TrainingState, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from mrisynth.config import Config
 from mrisynth.data.patches import PatchConfig, StitchConfig
 from mrisynth.models import ADVERSARIES, GENERATORS, Adversary, Generator, count_parameters
+from mrisynth.models.forest import ForestConfig, count_batches
 from mrisynth.models.output import OutputConfig
 from mrisynth.results.store import read_yaml
 from mrisynth.training.losses import LOSSES, GradientConfig
@@ -35,7 +36,7 @@ _CHOICES: dict[str, Mapping[str, type[Config]]] = {"generator": GENERATORS, "adv
 _NEEDS_ADVERSARY = {"condition": {"adversary": {"not": NONE}}}
 FOREST = "forest"
 _OF_NETWORKS: Any = {"condition": {"generator": {"not": FOREST}}}
-"""Marks the fields that a forest does not have: it is grown in one go, and makes whole slices."""
+"""Marks the fields that a forest does not have: its epochs are batches of trees, and it makes whole slices."""
 _WEIGHTS_SCHEMA: Any = {
     **_OF_NETWORKS,
     "properties": {
@@ -193,7 +194,10 @@ class TrialConfig(Config):
         for field in network_fields():
             if data.get(field) is not None:
                 raise _fault(field, f"{field} is given, but generator is {FOREST}, which has none; remove it")
-        return {**data, "epochs": 1, "losses": {}}
+        given = generator if isinstance(generator, dict) else dict(generator or {})
+        method, trees = given.get("method", "faithful"), given.get("trees", ForestConfig().trees)
+        epochs = count_batches(method, trees) if isinstance(trees, int) and trees > 0 else 1  # else refused right after
+        return {**data, "epochs": epochs, "losses": {}}
 
     @model_validator(mode="before")
     @classmethod

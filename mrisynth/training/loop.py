@@ -27,7 +27,7 @@ from mrisynth.training.config import TrialConfig
 from mrisynth.training.losses import LossFunction, discriminator_loss, generator_loss, make_losses, weighted
 
 _SEEN = 256  # training patches looked at in eval mode, without the effects of BatchNorm's training
-_SEEN_BY_FOREST = 32
+_SEEN_BY_FOREST = 16
 
 
 class Patches(NamedTuple):
@@ -168,7 +168,7 @@ def train(
         InvalidInputError: a loss needs weights that are not there.
     """
     if isinstance(state.generator, Forest):
-        if state.epoch < config.epochs:
+        while state.epoch < config.epochs:
             yield _grow(state, state.generator, config, training=training, validation=validation)
         return
     batch_size = config.optimizer.batch_size
@@ -198,8 +198,8 @@ def train(
 def _grow(
     state: TrainingState, forest: Forest, config: TrialConfig, *, training: Patches, validation: Patches
 ) -> EpochLosses:
-    """Grow a forest: the one epoch that it has. Its losses are measured on some patches, as each takes it long."""
-    forest.fit(training.low.cpu().numpy(), training.high.cpu().numpy(), seed=config.seed)
+    """Grow a batch of a forest's trees: an epoch. Its losses are measured on some patches, as each takes it long."""
+    forest.grow(training.low.cpu().numpy(), training.high.cpu().numpy(), batch=state.epoch, seed=config.seed)
     state.epoch += 1
     measured = [
         validate(
