@@ -6,6 +6,7 @@ import pytest
 
 from mrisynth.data import digests
 from mrisynth.data.digests import digest_input, digest_inputs, input_files
+from mrisynth.errors import InvalidInputError
 from mrisynth.files import sha256_file
 
 LONG_AGO = 1_600_000_000
@@ -140,3 +141,11 @@ def test_a_folder_is_known_by_the_names_and_contents_of_its_files(tmp_path):
     changed = digest_input(copy)
     (copy / "1.dcm").rename(copy / "9.dcm")
     assert len({before, changed, digest_input(copy)}) == 3
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"\x00\xff", b'{"/a": 3}', b'{"/a": {"size": 1}}'])
+def test_damaged_digests_are_told_in_a_sentence(tmp_path, text):
+    path = write(tmp_path / "scan.nii", b"voxels")
+    (tmp_path / "digests.json").write_bytes(text)
+    with pytest.raises(InvalidInputError, match=r"digests\.json .*delete it: the scans are then read once again"):
+        digest_inputs([path], tmp_path)

@@ -97,7 +97,7 @@ def test_no_read_of_the_test_split_is_lost_when_many_read_at_once(cohort):
 def test_the_test_split_of_a_store_that_was_prepared_anew_is_not_read(cohort):
     path = cohort.store / "cohort.json"
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "data_key": "other"}), encoding="utf-8")
-    with pytest.raises(InvalidInputError, match="prepared anew"):
+    with pytest.raises(InvalidInputError, match="anew meanwhile"):
         cohort.read_test()
     assert reads(cohort) == 0
 
@@ -152,3 +152,40 @@ def test_a_truncated_subject_is_refused(cohort, kept):
 def test_a_subject_with_a_damaged_record_is_refused(cohort, record):
     (cohort.subjects[1].path / "record.json").write_bytes(record)
     assert "(bee) is missing or damaged" in refusal(InvalidInputError, cohort.store)
+
+
+DAMAGE = [b"", b"{", b"[]", b"3", b"\x00\xff\xfe", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("text", DAMAGE, ids=range(len(DAMAGE)))
+@pytest.mark.parametrize("name", ["store.json", "cohort.json"])
+def test_a_damaged_list_is_refused_with_its_name_and_a_remedy(cohort, name, text):
+    (cohort.store / name).write_bytes(text)
+    sentence = refusal(InvalidInputError, cohort.store)
+    assert str(cohort.store / name) in sentence
+    assert ";" in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"subjects": 3}, "subjects"),
+        ({"subjects": [{"subject": "a"}]}, r"subjects.0.key"),
+        ({"subjects": [{"subject": "a", "key": "../../x", "split": "train"}]}, "no name of a folder"),
+        ({"subjects": [{"subject": "a", "key": "k", "split": "train"}] * 2}, "twice"),
+        ({"test_reads": "many"}, "test_reads"),
+    ],
+)
+def test_a_foreign_cohort_is_refused_by_what_is_wrong_in_it(cohort, change, word):
+    path = cohort.store / "cohort.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
+    assert word in refusal(InvalidInputError, cohort.store)
+
+
+def test_volumes_that_are_not_those_of_the_record_are_refused(cohort):
+    subject = cohort.subjects[0]
+    path = subject.path / "record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**record, "shape": [1, 2, 3]}), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="does not hold the volumes"):
+        subject.volumes()

@@ -1,15 +1,22 @@
-"""`mrisynth data`: phantom, degrade, check, prepare, info."""
+"""`mrisynth data`: phantom, degrade, check, prepare, info, verify."""
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from mrisynth.cli.console import program, progress_bar, say, show, show_json, show_table
-from mrisynth.errors import InvalidInputError, UsageError
+from mrisynth.cli.quality import quality
+from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from mrisynth.data.store import PreparedCohort
 
 app = typer.Typer(help="Scans and prepared cohorts.", no_args_is_help=True)
+app.command()(quality)
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Subjects at once; default: what cores and memory allow.")]
@@ -92,30 +99,94 @@ def prepare(
 
 
 @app.command()
-def info(store: Annotated[Path, typer.Argument(help="A prepared cohort.")], as_json: AsJson = False) -> None:
-    """What a prepared cohort holds: subjects, splits, grids, registration quality."""
+def info(
+    store: Annotated[Path, typer.Argument(help="A prepared cohort.")],
+    subject: Annotated[str | None, typer.Argument(help="A subject, or its key: what that key was made of.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a prepared cohort holds (subjects, splits, grids, registration quality), or what one subject was made of."""
     from mrisynth.data.store import open_cohort
 
     cohort = open_cohort(store)
+    if subject is not None:
+        _explain_subject(cohort, subject, as_json=as_json)
+        return
     if as_json:
         show_json({"data_key": cohort.data_key, "subjects": [subject.record for subject in cohort.subjects]})
         return
     rows = []
-    for subject in cohort.subjects:
-        quality = subject.record["quality"]
+    for found in cohort.subjects:
+        quality = found.record.get("quality", {})
+        before, after = (quality.get(f"correlation_{when}") for when in ("before", "after"))
         rows.append(
             [
-                subject.name,
-                subject.split,
-                "x".join(map(str, subject.record["shape"])),
-                f"{quality['correlation_before']:.3f}",
-                f"{quality['correlation_after']:.3f}",
-                ", ".join(subject.record["flags"]) or "-",
-                subject.key,
+                found.name,
+                found.split,
+                "x".join(map(str, found.record["shape"])),
+                "-" if before is None else f"{before:.3f}",
+                "-" if after is None else f"{after:.3f}",
+                ", ".join(found.record.get("flags", [])) or "-",
+                found.key,
             ]
         )
     columns = ["subject", "split", "grid", "correlation before", "after", "flags", "key"]
     show_table(f"{store}: data key {cohort.data_key}", columns, rows)
+
+
+@app.command()
+def verify(
+    store: Annotated[Path, typer.Argument(help="A prepared cohort.")],
+    *,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Move what is damaged to STORE/damaged, so that it is made anew.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read and hash everything in a store again: what is missing, damaged, left over or foreign, and what to do."""
+    from mrisynth.data.verification import BROKEN, verify_store
+
+    with progress_bar("verifying") as bar:
+        parts = verify_store(
+            store,
+            set_aside=set_aside,
+            progress=lambda done, total: bar.update(bar.task_ids[0], total=total, completed=done),
+        )
+    broken = [part for part in parts if part.state in BROKEN]
+    if as_json:
+        show_json({"whole": not broken, "parts": [asdict(part) for part in parts]})
+    else:
+        rows = [
+            [part.path, part.state, f"{part.bytes / 1e6:.1f}", part.message, part.remedy]
+            for part in parts
+            if part.state != "whole"
+        ]
+        if rows:
+            show_table("", ["part", "state", "MB", "what was found", "what to do"], rows, right={"MB"})
+    counts = Counter(part.state for part in parts)
+    say(f"{store}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    if broken:
+        raise typer.Exit(InvalidInputError.exit_code)
+
+
+def _explain_subject(cohort: "PreparedCohort", name: str, *, as_json: bool) -> None:
+    """Show what the key of one subject was made of."""
+    from mrisynth.data.verification import explain_key
+
+    found = [subject for subject in cohort.subjects if name in (subject.name, subject.key)]
+    if not found:
+        known = ", ".join(subject.name for subject in cohort.subjects)
+        raise NotFoundError(f"{cohort.store} has no subject {name}; it has {known}")
+    explained = explain_key(found[0])
+    if as_json:
+        show_json(explained)
+        return
+    rows = [
+        ["input", entry["name"], f"{entry['path']} ({entry['now']})", entry["sha256"]] for entry in explained["inputs"]
+    ]
+    rows += [["setting", setting, str(value), ""] for setting, value in explained["settings"].items()]
+    rows += [["stage", stage, f"version {number}", ""] for stage, number in explained["stages"].items()]
+    title = f"{found[0].name}: the key {found[0].key} was made of"
+    show_table(title, ["", "name", "value", "digest (SHA-256)"], rows)
 
 
 def prepare_cohort(
@@ -130,7 +201,8 @@ def prepare_cohort(
 ) -> None:
     """Prepare what pairs.csv lists and say on stderr what was done; shared by `prepare` and `demo`."""
     from mrisynth.data.cohort import assign_splits, read_pairs
-    from mrisynth.data.preparation import PreparationConfig, load_config, prepare
+    from mrisynth.data.preparation import PreparationConfig, Progress, load_config, prepare
+    from mrisynth.data.quality.decisions import read_decisions
 
     cohort = read_pairs(pairs)
     if fast and config:
@@ -139,6 +211,12 @@ def prepare_cohort(
     if fast:
         settings = PreparationConfig.model_validate({"registration": {"method": "fast"}})
     with progress_bar("preparing") as bar:
+
+        def tell(step: Progress) -> None:
+            bar.update(bar.task_ids[0], total=step.total, completed=step.done)
+            if step.reason:
+                say(f"{step.subject} is made anew: {step.reason}".replace("[", r"\["))
+
         report = prepare(
             cohort,
             store,
@@ -147,7 +225,7 @@ def prepare_cohort(
             seed=seed,
             jobs=jobs,
             skip_invalid=skip_invalid,
-            progress=lambda step: bar.update(bar.task_ids[0], total=step.total, completed=step.done),
+            progress=tell,
         )
     for finding in report.warnings:
         say(f"[yellow]warning:[/] {finding.subject}: {finding.file} {finding.message}; {finding.remedy}")
@@ -157,6 +235,9 @@ def prepare_cohort(
         say(f"prepared {len(report.built)} subjects, reused {len(report.reused)} (data key {report.data_key})")
     for skipped in report.skipped:
         say(f"[yellow]left out:[/] {skipped.subject}: {skipped.reason}")
+    for subject, decision in read_decisions(store).items():
+        if decision.verdict == "excluded":
+            say(f"[yellow]excluded:[/] {subject}: {escape(decision.reason)} ({decision.who}, {decision.when[:10]})")
     for subject, flags in report.flags.items():
         say(f"[yellow]look at:[/] {subject}: {'; '.join(flags)}")
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 Array = NDArray[Any]
 
 _REACH = 3
+_INFORMATION_BINS = 32
 _LEAST_COVERAGE = 0.95
 _LARGEST_SHIFT = 1.0
 
@@ -25,6 +26,8 @@ class Alignment(BaseModel):
         jacobian_min: least local change of volume by the transform in the tissue; folding where it is not positive.
         jacobian_max: the largest.
         coverage: part of the high scan's tissue that the low scan shows, in [0, 1].
+        information_before: mutual information in nats, in the tissue, by the headers alone; None in older records.
+        information_after: the same after registration.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +39,8 @@ class Alignment(BaseModel):
     jacobian_min: float
     jacobian_max: float
     coverage: float
+    information_before: float | None = None
+    information_after: float | None = None
 
     def flags(self) -> list[str]:
         """What a person should look at, one sentence each; empty where all is well."""
@@ -76,15 +81,18 @@ def measure(
     whole = sitk.GetArrayViewFromImage(tissue)
     voxels = residual_shift(low, fixed, inside)
     least, largest = jacobian_range(transform, mask)
+    unmoved = sitk.GetArrayViewFromImage(before)
     depth, height, width = (shift * mm for shift, mm in zip(voxels, high.GetSpacing()[::-1], strict=True))
     return Alignment(
-        correlation_before=correlation(sitk.GetArrayViewFromImage(before), fixed, whole),
+        correlation_before=correlation(unmoved, fixed, whole),
         correlation_after=correlation(low, fixed, whole),
         residual_shift=(depth, height, width),
         residual_voxels=voxels,
         jacobian_min=least,
         jacobian_max=largest,
         coverage=float(np.count_nonzero(inside) / np.count_nonzero(whole)),
+        information_before=mutual_information(unmoved, fixed, whole),
+        information_after=mutual_information(low, fixed, whole),
     )
 
 
@@ -101,6 +109,24 @@ def correlation(low: Array, high: Array, mask: Array) -> float:
     if one.size == 0 or np.ptp(one) == 0 or np.ptp(two) == 0:
         return 0.0
     return float(np.corrcoef(one, two)[0, 1])
+
+
+def mutual_information(low: Array, high: Array, mask: Array) -> float:
+    """Mutual information of two scans in a mask, in nats, from a joint histogram of 32 by 32 bins; 0 if it is empty.
+
+    Args:
+        low: (depth, height, width), intensity in [0, 1000].
+        high: the same shape, intensity in [0, 1000].
+        mask: the same shape; not zero where the voxels count.
+    """
+    inside = mask != 0
+    if not inside.any():
+        return 0.0
+    counts, _, _ = np.histogram2d(low[inside], high[inside], bins=_INFORMATION_BINS, range=[[0, 1000], [0, 1000]])
+    joint = counts / counts.sum()
+    apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    filled = joint > 0
+    return float(np.sum(joint[filled] * np.log(joint[filled] / apart[filled])))
 
 
 def residual_shift(low: Array, high: Array, mask: Array) -> tuple[float, float, float]:
@@ -127,16 +153,19 @@ def jacobian_range(transform: sitk.Transform, mask: sitk.Image) -> tuple[float, 
         transform: from points of the high scan to points of the low scan.
         mask: the tissue on the high scan's grid.
     """
-    geometry = (mask.GetSize(), mask.GetOrigin(), mask.GetSpacing(), mask.GetDirection())
+    inside = sitk.GetArrayFromImage(jacobian(transform, mask))[sitk.GetArrayViewFromImage(mask) != 0]
+    return float(inside.min()), float(inside.max())
+
+
+def jacobian(transform: sitk.Transform, grid: sitk.Image) -> sitk.Image:
+    """The determinant of a transform's Jacobian at every voxel of a grid, float32, without the grid's direction."""
+    geometry = (grid.GetSize(), grid.GetOrigin(), grid.GetSpacing(), grid.GetDirection())
     field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *geometry)
     # ITK's filter ignores the direction matrix: turn the displacements into the axes of the grid.
-    direction = np.reshape(mask.GetDirection(), (3, 3)).astype(np.float32)
+    direction = np.reshape(grid.GetDirection(), (3, 3)).astype(np.float32)
     turned = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(field) @ direction, isVector=True)
-    turned.SetSpacing(mask.GetSpacing())
-    # Kept by name: a view does not keep a temporary image alive.
-    determinant = sitk.DisplacementFieldJacobianDeterminant(turned)
-    inside = sitk.GetArrayViewFromImage(determinant)[sitk.GetArrayViewFromImage(mask) != 0]
-    return float(inside.min()), float(inside.max())
+    turned.SetSpacing(grid.GetSpacing())
+    return sitk.DisplacementFieldJacobianDeterminant(turned)
 
 
 def _shift(low: Array, high: Array, mask: Array, axis: int) -> float:

@@ -2,8 +2,10 @@
 
 The one door to Arrow for prepared volumes, patch shards and evaluation slices. A file holds named arrays of one
 common length along their first axis (slices of a volume, patches of a shard), uncompressed: reading copies nothing.
+The SHA-256 of all that it holds stands in its own schema: `check_arrays` tells whether it still holds that.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 
 from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.files import write_with
+
+_CHECKSUM = b"mrisynth.sha256"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -33,6 +37,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError(f"the arrays of {path.name} need one common number of rows, but have {rows}")
     columns = {name: _to_column(name, array) for name, array in arrays.items()}
     batch = pa.record_batch(columns)
+    batch = batch.replace_schema_metadata({_CHECKSUM: _checksum(batch)})
 
     def write(temporary: Path) -> None:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
@@ -51,15 +56,47 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         NotFoundError: there is no such file.
         InvalidInputError: the file is not a whole Arrow file of fixed-shape arrays.
     """
+    batch = _map_batch(path)
+    return {name: _to_array(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+
+
+def check_arrays(path: Path) -> bool | None:
+    """Whether a file holds what was written into it: all of it is read. None where no checksum was recorded.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: the file is not a whole Arrow file of fixed-shape arrays.
+    """
+    batch = _map_batch(path)
+    recorded = (batch.schema.metadata or {}).get(_CHECKSUM)
+    return None if recorded is None else bool(recorded == _checksum(batch))
+
+
+def _map_batch(path: Path) -> Any:
+    """The one record batch of a file, mapped into memory."""
     try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batch = reader.get_batch(0)
+        batch.validate()
+        for column in batch.columns:
+            _to_array(column)
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    # Besides Arrow's own complaints: no batch at all, columns of text or with gaps, a schema that is not UTF-8.
+    except (pa.ArrowException, OSError, ValueError, IndexError, TypeError) as error:
         raise InvalidInputError(
-            f"{path} is not a whole Arrow file ({error}); delete it and have it made again"
+            f"{path} is not a whole Arrow file ({' '.join(str(error).split())}); delete it and have it made again"
         ) from None
-    return {name: _to_array(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    return batch
+
+
+def _checksum(batch: Any) -> bytes:
+    """The SHA-256 of a batch's names, types and values, in hex."""
+    found = hashlib.sha256()
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        found.update(f"{field.name} {field.type} {len(column)}\n".encode())
+        found.update(np.ascontiguousarray(_to_array(column)).reshape(-1).view(np.uint8).data)
+    return found.hexdigest().encode()
 
 
 def _to_column(name: str, array: NDArray[Any]) -> Any:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mrisynth import __version__
-from mrisynth.data.store import lock
-from mrisynth.errors import InvalidInputError, NotFoundError
-from mrisynth.files import digest, publish, read_json, sha256_file, write_json
+from mrisynth.data.store import explain_disk_error, lock, read_object
+from mrisynth.errors import InvalidInputError, MrisynthError
+from mrisynth.files import digest, publish, sha256_file, write_json
 
 
 def ensure(directory: Path, build: Callable[[Path], Mapping[str, Any]], *, store: Path) -> dict[str, Any]:
@@ -29,11 +29,17 @@ def ensure(directory: Path, build: Callable[[Path], Mapping[str, Any]], *, store
 
     Raises:
         InvalidInputError: a file is not what was published.
+        MrisynthError: the disk is full, broken or read-only; nothing half-written is left.
     """
     if not directory.is_dir():
         with lock(store, f"{directory.parent.name}-{directory.name}"):
             if not directory.is_dir():
-                _build(directory, build)
+                try:
+                    _build(directory, build)
+                except OSError as error:
+                    if sentence := explain_disk_error(error, directory.parent):
+                        raise MrisynthError(sentence) from None
+                    raise
     stamp = directory.stat()
     return _checked_manifest(directory, (stamp.st_ino, stamp.st_mtime_ns))
 
@@ -58,7 +64,7 @@ def _build(directory: Path, build: Callable[[Path], Mapping[str, Any]]) -> None:
 @lru_cache(maxsize=256)
 def _checked_manifest(directory: Path, _stamp: tuple[int, int]) -> dict[str, Any]:
     """The manifest, after it and every file that it names were found whole."""
-    manifest = _manifest(directory)
+    manifest = read_manifest(directory)
     for name, sha256 in manifest["files"].items():
         path = directory / name
         if not path.is_file() or sha256_file(path) != sha256:
@@ -66,15 +72,19 @@ def _checked_manifest(directory: Path, _stamp: tuple[int, int]) -> dict[str, Any
     return manifest
 
 
-def _manifest(directory: Path) -> dict[str, Any]:
-    """The folder's manifest, if it is as it was written."""
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The folder's manifest, if it is as it was written.
+
+    Raises:
+        InvalidInputError: it is missing or damaged.
+    """
     path = directory / "manifest.json"
     try:
-        manifest: dict[str, Any] = read_json(path)
-        if manifest.pop("digest") != digest(manifest):
-            raise _damaged(path)
-    except (NotFoundError, ValueError, KeyError, AttributeError):  # absent, no JSON, not our JSON
+        manifest = read_object(path, "")
+    except MrisynthError:  # absent, no JSON, not our JSON
         raise _damaged(path) from None
+    if manifest.pop("digest", None) != digest(manifest):
+        raise _damaged(path)
     return manifest
 
 

@@ -19,6 +19,8 @@ __all__ = ["Finding", "Pair", "assign_splits", "check_pairs", "read_pairs"]
 
 _SHARES = {"test": 0.1, "validation": 0.2}
 _LITTLE_OVERLAP = 0.5
+_EXTENT_RATIO = 5.0
+"""How many times the longest side of one scan may be the other's: more looks like a wrong unit."""
 _PROBES = 12
 
 
@@ -110,13 +112,13 @@ def check_pairs(pairs: Sequence[Pair], *, jobs: int | None = None) -> list[Findi
     checked = map_in_processes(_check_pair, pairs, jobs=jobs, memory=max(map(_memory, pairs), default=1))
     findings = [finding for one in checked for finding in one.findings]
     for name in duplicates(pair.subject for pair in pairs):
-        findings.append(_finding(name, None, error("duplicate-subject", "is listed twice", "keep one pair a subject")))
+        findings.append(_finding(name, None, _repeated_subject([p.split for p in pairs if p.subject == name])))
     return findings + _repeated_scans(pairs, checked)
 
 
 def _check_pair(pair: Pair) -> _Checked:
     """Everything about one pair that does not need the others."""
-    findings, volumes = [], {}
+    findings, volumes = [_finding(pair.subject, path, _outside()) for path in pair.outside], {}
     for role in ("low", "high", "mask"):
         path = getattr(pair, role)
         if path is not None:
@@ -129,6 +131,18 @@ def _check_pair(pair: Pair) -> _Checked:
     findings += [_finding(pair.subject, path, problem) for path, problem in _check_together(pair, volumes)]
     contents = {str(getattr(pair, role)): _content(volumes[role]) for role in ("low", "high") if role in volumes}
     return _Checked(findings, contents)
+
+
+def _outside() -> Problem:
+    remedy = "keep the scans below the list's folder, or name them by absolute paths"
+    return warning("outside-folder", "leaves the folder of the list (by ../): a moved or copied list loses it", remedy)
+
+
+def _repeated_subject(splits: list[str | None]) -> Problem:
+    """A subject with several pairs, of which each may be in another split."""
+    names = sorted({split for split in splits if split})
+    where = f", in the splits {' and '.join(names)}" if len(names) > 1 else ""
+    return error("duplicate-subject", f"is listed {len(splits)} times{where}", "keep one pair a subject")
 
 
 def _check_together(pair: Pair, volumes: dict[str, Volume]) -> list[tuple[Path, Problem]]:
@@ -146,10 +160,12 @@ def _check_together(pair: Pair, volumes: dict[str, Volume]) -> list[tuple[Path, 
     if low is None:
         return problems
     if pair.low_to_high is None:
-        problems += [(pair.low, problem) for problem in _check_overlap(low, high)]
+        problems += [(pair.low, problem) for problem in _check_overlap(low, high) + _check_extents(low, high)]
     if np.prod(low.spacing) < 0.99 * np.prod(high.spacing):
-        remedy = "check that the columns low and high are not swapped"
-        problems.append((pair.low, warning("finer-low", "has smaller voxels than the high-field scan", remedy)))
+        sizes = " and ".join(" x ".join(f"{step:.4g}" for step in scan.spacing[::-1]) for scan in (low, high))
+        message = f"has smaller voxels than the high-field scan ({sizes} mm)"
+        remedy = "check that low and high are not swapped"
+        problems.append((pair.low, warning("finer-low", message, remedy)))
     return problems
 
 
@@ -163,6 +179,16 @@ def _check_overlap(low: Volume, high: Volume) -> list[Problem]:
         message = f"overlaps the high-field scan by {share:.0%} only"
         return [warning("little-overlap", message, remedy)]
     return []
+
+
+def _check_extents(low: Volume, high: Volume) -> list[Problem]:
+    """Scans of one specimen of which one measures many times the other: most likely a wrong unit."""
+    longest = [max(np.multiply(scan.array.shape, scan.spacing)) for scan in (low, high)]
+    ratio = max(longest) / min(longest)
+    if ratio <= _EXTENT_RATIO:
+        return []
+    message = f"measures {longest[0]:.4g} mm where the high-field scan measures {longest[1]:.4g} mm"
+    return [warning("field-of-view", message, "check voxel size and unit in both headers")]
 
 
 def _share_inside(volume: Volume, other: Volume) -> float:
@@ -227,8 +253,14 @@ def _finding(subject: str, path: Path | None, problem: Problem) -> Finding:
 
 def _memory(pair: Pair) -> int:
     """What reading one pair may need, in bytes: a few copies of its scans, unpacked to float32."""
-    files = [path.stat().st_size for path in (pair.low, pair.high) if path.is_file()]
-    return 2**28 + 12 * max(files, default=0)
+    return 2**28 + 12 * max(map(_size, (pair.low, pair.high)))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _given_splits(pairs: Sequence[Pair], given: dict[str, str]) -> dict[str, str]:

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mrisynth.data.store import lock
+from pydantic import BaseModel, RootModel
+
+from mrisynth.data.store import lock, read_object
 from mrisynth.errors import NotFoundError
-from mrisynth.files import digest, read_json, sha256_file, write_json
+from mrisynth.files import digest, sha256_file, write_json
 
 _SETTLED_SECONDS = 2.0
 """A file written less long ago may change again within its time stamp's resolution: its digest is not remembered."""
@@ -18,6 +20,15 @@ _PARTNERS = {".hdr": ".img", ".img": ".hdr"}
 _HEADER_BYTES = 2**20
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile|data ?file)\s*[:=]\s*(\S[^\r\n]*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _SERIES = re.compile(r"(\S*%\d*d\S*)\s+(\d+)\s+(\d+)\s+(\d+).*")
+
+
+class _Entry(BaseModel):
+    """What is remembered of a file."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    sha256: str
 
 
 def digest_inputs(paths: Iterable[Path], store: Path) -> dict[Path, str]:
@@ -29,6 +40,9 @@ def digest_inputs(paths: Iterable[Path], store: Path) -> dict[Path, str]:
 
     Returns:
         path -> digest in hex; inputs of which a file is missing are left out.
+
+    Raises:
+        InvalidInputError: digests.json is damaged.
     """
     known = _Known(store)
     digests = {}
@@ -84,7 +98,7 @@ class _Known:
 
     def __init__(self, store: Path) -> None:
         self._store = store
-        self._old = _read(store)
+        self._old = read_digests(store)
         self._new: dict[str, Any] = {}
 
     def digest(self, path: Path) -> str:
@@ -94,7 +108,7 @@ class _Known:
         """Add what was read to what others may have added meanwhile."""
         if self._new:
             with lock(self._store, "digests"):
-                write_json(self._store / "digests.json", {**_read(self._store), **self._new})
+                write_json(self._store / "digests.json", {**read_digests(self._store), **self._new})
 
     def _file(self, path: Path) -> str:
         stat = path.stat()
@@ -109,12 +123,17 @@ class _Known:
         return sha256
 
 
-def _read(store: Path) -> dict[str, Any]:
+def read_digests(store: Path) -> dict[str, Any]:
+    """What digests.json remembers: path -> size, time, inode and digest.
+
+    Raises:
+        InvalidInputError: the file is damaged.
+    """
     try:
-        known: dict[str, Any] = read_json(store / "digests.json")
+        remedy = "delete it: the scans are then read once again"
+        return read_object(store / "digests.json", remedy, RootModel[dict[str, _Entry]])
     except NotFoundError:
         return {}
-    return known
 
 
 def _combine(path: Path, digests: dict[Path, str]) -> str:

@@ -5,15 +5,20 @@ the raw bytes are judged here and in `nifti`, and the volume that SimpleITK made
 """
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 SPACING_RANGE = (0.01, 20.0)
 """What a voxel of a scan may measure, in mm; anything else is a wrong unit."""
+
+EXTENT_RANGE = (1.0, 1000.0)
+"""What the longest side of a scan usually measures, in mm; anything else is doubtful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +61,64 @@ def suggest(path: Path) -> str:
 
 
 def check_exists(path: Path) -> list[Problem]:
-    """A missing file, a folder without files, or an empty file."""
-    if not path.exists():
-        return [error("missing", "does not exist", suggest(path))]
-    if path.is_file() and path.stat().st_size == 0:
-        return [error("empty", "is empty (0 bytes)", "copy it again from where it came")]
-    return []
+    """A file or folder that is missing, empty, not readable, or neither file nor folder."""
+    try:
+        if not path.exists():
+            return [_missing(path)]
+        if not (path.is_file() or path.is_dir()):
+            return [error("not-a-file", "is neither a file nor a folder", "name a scan file or a DICOM folder")]
+        if path.is_file() and path.stat().st_size == 0:
+            return [error("empty", "is empty (0 bytes)", "copy it again from where it came")]
+    except PermissionError:
+        return [unreadable_by_us()]
+    except (OSError, ValueError) as reason:
+        return [error("missing", f"cannot be looked up ({reason})", "correct the path")]
+    allowed = os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0))
+    return [] if allowed else [unreadable_by_us()]
 
 
-def check_image(image: sitk.Image, volume_index: int | None) -> list[Problem]:
+def _missing(path: Path) -> Problem:
+    """A path that leads to nothing, perhaps over a link."""
+    if path.is_symlink():
+        message = "is a symbolic link that leads nowhere, or to itself"
+        return error("broken-link", message, "point it at the scan, or name the scan itself")
+    return error("missing", "does not exist", suggest(path))
+
+
+def unreadable_by_us() -> Problem:
+    """A file that the system does not let us read."""
+    return error("no-permission", "may not be read by you", "ask its owner, or change its mode (chmod u+r)")
+
+
+def sheared(message: str) -> Problem:
+    """Axes that are not at right angles, which no reader of ours can represent."""
+    return error("sheared", message, "resample it onto a grid with right angles, or set a qform without shear")
+
+
+def too_large(size: int) -> list[Problem]:
+    """More bytes than this machine has memory.
+
+    Args:
+        size: of the voxels, unpacked, in bytes.
+    """
+    memory = psutil.virtual_memory().total
+    if size <= memory:
+        return []
+    message = f"promises {size / 2**30:.0f} GiB of voxels; this machine has {memory / 2**30:.0f} GiB of memory"
+    return [error("too-large", message, "if its header is right, crop it or take a larger machine")]
+
+
+def check_image(image: sitk.Image | sitk.ImageFileReader, volume_index: int | None) -> list[Problem]:
     """Pixels or dimensions that are not one 3-D grey volume.
 
     Args:
-        image: as SimpleITK read it, of any dimension.
+        image: as SimpleITK read it, of any dimension, or its reader.
         volume_index: which volume of a 4-D image is wanted, from 0.
     """
     if image.GetPixelIDValue() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
         return [error("complex", "holds complex numbers", "save its magnitude")]
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        count = image.GetNumberOfComponentsPerPixel()
+    count = _components(image)
+    if count > 1:
         return [error("vector", f"holds {count} values a voxel", "take the magnitude, or save one channel")]
     return check_shape(image.GetSize(), volume_index)
 
@@ -100,11 +144,12 @@ def check_shape(shape: tuple[int, ...], volume_index: int | None) -> list[Proble
     return []
 
 
-def check_spacing(spacing: tuple[float, ...]) -> list[Problem]:
+def check_spacing(spacing: tuple[float, ...], unit: str = "") -> list[Problem]:
     """Voxels without a size, or of a size that no scan has.
 
     Args:
         spacing: in mm, any order.
+        unit: what the header says it is measured in, where it says so.
     """
     text = " x ".join(f"{value:g}" for value in spacing)
     if not all(np.isfinite(spacing)) or min(spacing) <= 0:
@@ -112,8 +157,22 @@ def check_spacing(spacing: tuple[float, ...]) -> list[Problem]:
     low, high = SPACING_RANGE
     if min(spacing) < low or max(spacing) > high:
         message = f"has a spacing of {text} mm, outside {low:g} to {high:g} mm"
-        return [error("spacing", message, "correct the unit of the voxel size in its header")]
+        meant = "micrometres or metres" if unit == "" else f"another unit than the {unit} that its header names"
+        return [error("spacing", message, f"correct the voxel size or its unit: it may be meant in {meant}")]
     return []
+
+
+def check_extent(size: tuple[float, ...]) -> list[Problem]:
+    """A whole scan so small or so large that its voxel size is in doubt.
+
+    Args:
+        size: of the whole grid along each axis, in mm.
+    """
+    low, high = EXTENT_RANGE
+    if low <= max(size) <= high:
+        return []
+    message = f"measures {' x '.join(f'{value:.4g}' for value in size)} mm as a whole"
+    return [warning("extent", message, "check the voxel size and its unit in its header")]
 
 
 def check_values(array: NDArray[np.floating]) -> list[Problem]:
@@ -141,45 +200,9 @@ def not_finite(values: NDArray[np.floating]) -> list[Problem]:
     return [error("not-finite", message, "replace them (by 0 in the background) where the file was made")]
 
 
-def check_dicom_folder(folder: Path) -> list[Problem]:
-    """A folder that is not exactly one gapless DICOM series."""
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        return [error("unreadable", "is a folder without DICOM files", "name a scan file or a folder with one series")]
-    if len(series) > 1:
-        message = f"holds {len(series)} DICOM series"
-        return [error("dicom-series", message, "put each series into a folder of its own")]
-    return check_slice_positions(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
-
-
-def check_slice_positions(names: tuple[str, ...]) -> list[Problem]:
-    """Slices of a series that do not follow each other in equal steps (1 % of a step is tolerated)."""
-    if len(names) < 3:
-        return []
-    positions = np.sort([_slice_position(name) for name in names])
-    steps = np.diff(positions)
-    step = float(np.median(steps))
-    if step > 0 and np.allclose(steps, step, rtol=0, atol=0.01 * step):
-        return []
-    worst = int(np.argmax(np.abs(steps - step)))
-    message = (
-        f"has unequal steps between its DICOM slices: {steps[worst]:.3f} mm from {positions[worst]:.3f} mm on, "
-        f"elsewhere {step:.3f} mm"
-    )
-    return [error("dicom-gap", message, "copy the missing slices, or take out the double ones")]
-
-
-def _slice_position(name: str) -> float:
-    """Where a DICOM slice lies along the normal of its plane, in mm; NaN where the file does not say."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(name)
-    reader.ReadImageInformation()
-    try:
-        position = np.array(reader.GetMetaData("0020|0032").split("\\"), float)
-        rows = np.array(reader.GetMetaData("0020|0037").split("\\"), float)
-    except (RuntimeError, ValueError):
-        return float("nan")
-    return float(position @ np.cross(rows[:3], rows[3:]))
+def _components(image: sitk.Image | sitk.ImageFileReader) -> int:
+    reader = isinstance(image, sitk.ImageFileReader)
+    return int(image.GetNumberOfComponents() if reader else image.GetNumberOfComponentsPerPixel())
 
 
 def _by(shape: tuple[int, ...]) -> str:

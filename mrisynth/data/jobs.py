@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
+from mrisynth.data.store import explain_disk_error
 from mrisynth.data.workers import settle_worker
 from mrisynth.errors import MrisynthError
 
@@ -42,12 +43,14 @@ class Ended:
         result: what the function returned; None where it failed.
         error: one sentence on why it failed; None where it did not.
         died: the process itself was killed or crashed.
+        machine: the disk or the memory failed it, and not what the job holds.
     """
 
     index: int
     result: Any = None
     error: str | None = None
     died: bool = False
+    machine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,13 @@ def _end(worker: _Worker) -> Ended:
     """What a process that has ended, or ends now, left behind."""
     with worker.results:
         try:
-            result, error = worker.results.recv()
+            result, error, machine = worker.results.recv()
         except EOFError:
             worker.process.join()
             reason = _explain_exit(worker.process.exitcode)
             return Ended(worker.index, error=f"{reason}; free memory or use fewer jobs", died=True)
     worker.process.join()
-    return Ended(worker.index, result, error)
+    return Ended(worker.index, result, error, machine=machine)
 
 
 def _explain_exit(code: int | None) -> str:
@@ -136,15 +139,19 @@ def _explain_exit(code: int | None) -> str:
 def _work(function: Callable[[Any], Any], job: Any, send: Connection) -> None:
     """The body of a worker."""
     settle_worker()
-    outcome: tuple[Any, str | None]
+    outcome: tuple[Any, str | None, bool]
     try:
-        outcome = (function(job), None)
+        outcome = (function(job), None, False)
     except MrisynthError as error:
-        outcome = (None, str(error))
+        outcome = (None, str(error), False)
+    except MemoryError:
+        outcome = (None, "the memory did not suffice; free memory or use fewer jobs", True)
     except Exception as error:
-        # A bug, or a complaint of ITK: all of it to stderr, one line to the record.
-        traceback.print_exc(file=sys.stderr)
-        outcome = (None, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        sentence = explain_disk_error(error) if isinstance(error, OSError) else None
+        if sentence is None:
+            # A bug, or a complaint of ITK: all of it to stderr, one line to the record.
+            traceback.print_exc(file=sys.stderr)
+        outcome = (None, sentence or f"{type(error).__name__}: {' '.join(str(error).split())}", sentence is not None)
     send.send(outcome)
 
 

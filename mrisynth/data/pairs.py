@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from mrisynth.files import write_bytes, write_json
 SPLITS = ("train", "validation", "test")
 SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REQUIRED = ("subject", "low", "high")
+_FILES = ("low", "high", "mask", "low_to_high")
 _OPTIONAL = ("split", "mask", "low_to_high")
 
 
@@ -31,6 +33,7 @@ class Pair:
         mask: tissue on the high-field scan's grid, where the user has one.
         low_to_high: a transform file that registers low to high (it maps points of the high-field scan to points of the
             low-field scan, as ITK's resampling takes it), where the user has one.
+        outside: which of these files the list names by a relative path that leaves its folder (`../`).
     """
 
     subject: str
@@ -39,6 +42,7 @@ class Pair:
     split: str | None = None
     mask: Path | None = None
     low_to_high: Path | None = None
+    outside: tuple[Path, ...] = field(default=(), compare=False)
 
 
 def read_csv(path: Path) -> list[Pair]:
@@ -51,22 +55,21 @@ def read_csv(path: Path) -> list[Pair]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInputError(f"{path} is not a text file in UTF-8; save it as 'CSV UTF-8'") from None
+    except OSError as reason:
+        raise InvalidInputError(f"{path} cannot be read ({reason.strerror}); check its permissions") from None
+    if "\0" in text:
+        raise InvalidInputError(f"{path} is not a text file; save it as 'CSV UTF-8'")
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    columns = [(name or "").strip() for name in reader.fieldnames or []]
-    _check_columns(path, columns)
-    reader.fieldnames = columns
     try:
+        columns = [(name or "").strip() for name in reader.fieldnames or []]
+        _check_columns(path, columns)
+        reader.fieldnames = columns
         rows = [_row(reader.line_num, values) for values in reader]
     except csv.Error as reason:
         raise InvalidInputError(f"{path}, line {reader.line_num}: {reason}; save it as plain CSV") from None
-    for name in duplicates(row.values["subject"] for row in rows):
-        twice = [row for row in rows if row.values["subject"] == name]
-        lines = ", ".join(str(row.line) for row in twice)
-        twice[-1].mistakes.append(
-            f"subject '{name}' is there {len(twice)} times (lines {lines}); keep one line a subject"
-        )
+    _check_subjects(rows)
     mistakes = [f"line {row.line}: {mistake}" for row in rows for mistake in row.mistakes]
     if mistakes:
         head = f"{path}, " if len(mistakes) == 1 else f"{path} has {len(mistakes)} mistakes:\n"
@@ -142,6 +145,18 @@ def _check_columns(path: Path, columns: list[str]) -> None:
             raise InvalidInputError(f"{path}, line 1: unknown column '{name}'; did you mean '{meant}'?")
 
 
+def _check_subjects(rows: list[_Row]) -> None:
+    """A subject on several lines, perhaps in several splits; told at the last of them."""
+    for name in duplicates(row.values["subject"] for row in rows):
+        twice = [row for row in rows if row.values["subject"] == name]
+        lines = ", ".join(str(row.line) for row in twice)
+        splits = sorted({row.values.get("split", "") for row in twice} - {""})
+        where = f" and in {len(splits)} splits ({', '.join(splits)})" if len(splits) > 1 else ""
+        twice[-1].mistakes.append(
+            f"subject '{name}' is there {len(twice)} times (lines {lines}){where}; keep one line a subject"
+        )
+
+
 def _similar(name: str) -> str | None:
     known = (*_REQUIRED, *_OPTIONAL)
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
@@ -160,7 +175,22 @@ def _row(line: int, raw: dict[str | Any, str | Any]) -> _Row:
         row.mistakes.append(f"subject '{subject}' is not a plain name; use letters, digits and . _ - only")
     if split and split not in SPLITS:
         row.mistakes.append(f"unknown split '{split}'; use {', '.join(SPLITS)}")
+    row.mistakes += [f"'{row.values[name]}' names no home folder" for name in _FILES if not _has_home(row.values, name)]
     return row
+
+
+def _has_home(values: dict[str, str], name: str) -> bool:
+    """Whether a path's `~` or `~user`, if any, is somebody's home."""
+    try:
+        Path(values.get(name, "")).expanduser()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _leaves(value: str) -> bool:
+    """Whether a relative path ends up beside or above the folder that it starts in."""
+    return os.path.normpath(value).split(os.sep, 1)[0] == os.pardir
 
 
 def _pair(folder: Path, values: dict[str, str]) -> Pair:
@@ -172,4 +202,13 @@ def _pair(folder: Path, values: dict[str, str]) -> Pair:
     assert low is not None
     assert high is not None
     split = values.get("split") or None
-    return Pair(values["subject"], low, high, split=split, mask=path("mask"), low_to_high=path("low_to_high"))
+    outside = tuple(folder / values[name] for name in _FILES if _leaves(values.get(name, "")))
+    return Pair(
+        values["subject"],
+        low,
+        high,
+        split=split,
+        mask=path("mask"),
+        low_to_high=path("low_to_high"),
+        outside=outside,
+    )

@@ -1,6 +1,5 @@
 """Preparing a cohort: every subject once, whoever asks, in parallel, with nothing half-done in sight."""
 
-import math
 import shutil
 import time
 from collections import Counter
@@ -10,27 +9,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import SimpleITK as sitk
 from filelock import Timeout
 
 from mrisynth.data.cohort import Finding, Pair, check_pairs
-from mrisynth.data.digests import digest_inputs, input_files
+from mrisynth.data.digests import digest_inputs
 from mrisynth.data.jobs import Started, run_jobs
 from mrisynth.data.preparation_config import PreparationConfig, load_config
 from mrisynth.data.registration import GivenConfig
-from mrisynth.data.store import SCHEMA_VERSION, SPLITS, check_version, is_prepared, lock
+from mrisynth.data.store import (
+    SCHEMA_VERSION,
+    SPLITS,
+    check_version,
+    explain_disk_error,
+    is_prepared,
+    lock,
+    read_cohort,
+    read_record,
+)
 from mrisynth.data.subject import SubjectJob, prepare_subject
-from mrisynth.data.workers import count_fitting
+from mrisynth.data.verification import explain_rebuilds
+from mrisynth.data.workers import count_fitting, estimate_memory
 from mrisynth.errors import InvalidInputError, MrisynthError
-from mrisynth.files import digest, read_json, write_json
+from mrisynth.files import digest, write_json
 
 __all__ = ["PreparationConfig", "PrepareReport", "Progress", "Skipped", "load_config", "prepare"]
 
 Event = Literal["started", "built", "reused", "skipped", "failed"]
-
-_BASE_BYTES = 250 * 2**20
-_BYTES_A_VOXEL = 230
-"""Peak memory of a worker: what Python and SimpleITK need, and per voxel of both scans (measured with a B-spline)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Progress:
         total: subjects in all.
         seconds: since the preparation began.
         remaining: expected seconds to the end; None before the first subject was built.
+        reason: on "started", why a subject that was prepared before is made anew; empty for a new one.
     """
 
     subject: str
@@ -52,6 +57,7 @@ class Progress:
     total: int
     seconds: float
     remaining: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class PrepareReport:
         flags: subject -> sentences on what a person should look at.
         warnings: what the check of the inputs found that does not forbid their use.
         data_key: the content key of the prepared cohort.
+        reasons: subject -> why it was made anew, for those that had been prepared before.
     """
 
     built: list[str]
@@ -81,6 +88,7 @@ class PrepareReport:
     flags: dict[str, list[str]]
     warnings: list[Finding]
     data_key: str
+    reasons: dict[str, str]
 
 
 def prepare(
@@ -110,24 +118,47 @@ def prepare(
 
     Raises:
         InvalidInputError: files cannot be used (every problem is named), or a split would be empty.
-        MrisynthError: subjects failed while they were prepared; the others are finished and stay.
+        MrisynthError: subjects failed while they were prepared, or the disk is full; the others are finished and stay.
+            A worker that died (its job ran once more, alone) or a full disk makes no subject invalid, and is never
+            skipped.
     """
+    try:
+        return _prepare(pairs, store, config, splits=splits, seed=seed, jobs=jobs, skip=skip_invalid, progress=progress)
+    except OSError as error:
+        if sentence := explain_disk_error(error, store):
+            raise MrisynthError(f"{sentence} (what is finished stays)") from None
+        raise
+
+
+def _prepare(
+    pairs: Sequence[Pair],
+    store: Path,
+    config: PreparationConfig,
+    *,
+    splits: dict[str, str],
+    seed: int,
+    jobs: int | None,
+    skip: bool,
+    progress: Callable[[Progress], None] | None,
+) -> PrepareReport:
+    """What `prepare` does, disks apart."""
     new = not (store / "store.json").exists()
     findings = _check(pairs, {}, config, jobs) if new else []
-    skipped = _refused(findings, skip_invalid)  # before anything is written
+    skipped = _refused(findings, skip)  # before anything is written
     _open_store(store)
     plan = _plan(pairs, store, config)
     if not new:
         findings = _check(pairs, plan, config, jobs)
-        skipped = _refused(findings, skip_invalid)
-    skipped |= _refused(_vanished(pairs, plan, skipped), skip_invalid)
+        skipped = _refused(findings, skip)
+    skipped |= _refused(_vanished(pairs, plan, skipped), skip)
     jobs_left = [job for subject, job in plan.items() if subject not in skipped]
     _check_splits([job.pair.subject for job in jobs_left], splits)
-    tracker = _Tracker(progress, len(pairs))
+    reasons = explain_rebuilds(jobs_left, store)
+    tracker = _Tracker(progress, len(pairs), reasons)
     for subject in skipped:
         tracker.tell(subject, "skipped")
     failed = _build(jobs_left, jobs, tracker)
-    if failed and not skip_invalid:
+    if failed and not skip:
         raise MrisynthError(f"could not be prepared (the others are finished and stay):\n{_list(failed)}")
     jobs_left = [job for job in jobs_left if job.pair.subject not in failed]
     _check_splits([job.pair.subject for job in jobs_left], splits)
@@ -140,15 +171,17 @@ def prepare(
         flags=_flags(jobs_left),
         warnings=[finding for finding in findings if finding.severity != "error"],
         data_key=data_key,
+        reasons={subject: reasons[subject] for subject in tracker.subjects("built") if reasons[subject]},
     )
 
 
 class _Tracker:
     """Counts subjects as they end, and tells whoever wants to know."""
 
-    def __init__(self, progress: Callable[[Progress], None] | None, total: int) -> None:
+    def __init__(self, progress: Callable[[Progress], None] | None, total: int, reasons: dict[str, str]) -> None:
         self._progress = progress
         self._total = total
+        self._reasons = reasons
         self._started = time.monotonic()
         self._events: dict[str, Event] = {}
 
@@ -157,7 +190,9 @@ class _Tracker:
         if self._progress:
             done = sum(event != "started" for event in self._events.values())
             seconds = time.monotonic() - self._started
-            self._progress(Progress(subject, event, done, self._total, seconds, self._remaining(seconds, done)))
+            reason = self._reasons.get(subject, "") if event == "started" else ""
+            remaining = self._remaining(seconds, done)
+            self._progress(Progress(subject, event, done, self._total, seconds, remaining, reason))
 
     def subjects(self, event: Event) -> list[str]:
         return [subject for subject, last in self._events.items() if last == event]
@@ -276,8 +311,14 @@ def _check_splits(subjects: Iterable[str], splits: dict[str, str]) -> None:
 
 
 def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> dict[str, str]:
-    """Prepare what is not prepared; subject -> reason for those that failed."""
-    failed = {}
+    """Prepare what is not prepared; subject -> reason for those that cannot be.
+
+    Raises:
+        MrisynthError: the machine failed: a process died twice, or the disk is full (then the others are not waited
+            for: they would fail as well).
+    """
+    failed: dict[str, str] = {}
+    broken: dict[str, str] = {}
     missing = []
     for job in jobs:
         if is_prepared(job.folder):
@@ -292,29 +333,24 @@ def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> 
             elif event.error is None:
                 tracker.tell(subject, "built" if event.result else "reused")
             else:
-                failed[subject] = event.error
                 tracker.tell(subject, "failed")
+                (broken if event.died else failed)[subject] = event.error
+                if event.machine:
+                    raise MrisynthError(
+                        f"the preparation of {missing[event.index].store} stopped at {subject}: {event.error} (what is "
+                        f"finished stays, {subject} may be as good as the others)"
+                    )
+    if broken:
+        raise MrisynthError(
+            "could not be prepared, for a reason that may not lie in the scans (each was tried twice; the others are "
+            f"finished and stay):\n{_list(broken | failed)}"
+        )
     return failed
 
 
 def _limit(jobs: Sequence[SubjectJob]) -> int:
     """How many subjects at a time: as many as there are cores, and as fit into the memory that is free."""
-    largest = max((_voxels(job.pair) for job in jobs), default=0)
-    return count_fitting(_BASE_BYTES + _BYTES_A_VOXEL * largest)
-
-
-def _voxels(pair: Pair) -> int:
-    """The voxels of both scans, from their headers; a folder counts as files of 16-bit samples."""
-    voxels = 0
-    for path in (pair.low, pair.high):
-        if path.is_dir():
-            voxels += sum(part.stat().st_size for part in input_files(path)) // 2
-        else:
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(str(path))
-            reader.ReadImageInformation()
-            voxels += math.prod(reader.GetSize()[:3])
-    return voxels
+    return count_fitting(max((estimate_memory((job.pair.low, job.pair.high)) for job in jobs), default=1))
 
 
 def _write_cohort(
@@ -338,7 +374,7 @@ def _write_cohort(
     }
     path = store / "cohort.json"
     with lock(store, "cohort"):
-        old = read_json(path) if path.exists() else {}
+        old = read_cohort(store) if path.exists() else {}
         cohort["test_reads"] = old.get("test_reads", 0) if _test(old) & _test(cohort) else 0
         if cohort != old:
             write_json(path, cohort)
@@ -352,5 +388,5 @@ def _test(cohort: dict[str, Any]) -> set[str]:
 
 def _flags(jobs: Iterable[SubjectJob]) -> dict[str, list[str]]:
     """subject -> what its record flags, for those with flags."""
-    flags = {job.pair.subject: read_json(job.folder / "record.json")["flags"] for job in jobs}
+    flags = {job.pair.subject: read_record(job.folder).get("flags", []) for job in jobs}
     return {subject: found for subject, found in flags.items() if found}

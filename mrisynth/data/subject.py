@@ -18,6 +18,8 @@ from mrisynth.data.arrays import write_arrays
 from mrisynth.data.cohort import Pair
 from mrisynth.data.digests import digest_input
 from mrisynth.data.preparation_config import PreparationConfig
+from mrisynth.data.quality.flips import measure_flips
+from mrisynth.data.quality.slices import cut_slices, write_slices
 from mrisynth.data.registration import GivenConfig
 from mrisynth.data.store import SCHEMA_VERSION, is_prepared, lock, subject_folder
 from mrisynth.data.volumes import read_volume
@@ -64,6 +66,8 @@ class PreparedScans:
         mask: tissue that both scans show, uint8, 0 or 1.
         transform: from points of the high scan to points of the low scan.
         quality: how well they lie on each other.
+        slices: what quality control shows and the volumes do not hold (see `mrisynth.data.quality.slices`).
+        flips: how well the low scan fits as it is and mirrored (see `mrisynth.data.quality.flips`).
     """
 
     low: sitk.Image
@@ -71,6 +75,8 @@ class PreparedScans:
     mask: sitk.Image
     transform: sitk.Transform
     quality: Alignment
+    slices: dict[str, NDArray[Any]]
+    flips: dict[str, float]
 
 
 def prepare_subject(job: SubjectJob) -> bool:
@@ -95,6 +101,7 @@ def prepare_subject(job: SubjectJob) -> bool:
             record = _record(job, scans, arrays)
             record["volumes"] = {"bytes": (folder / "volumes.arrow").stat().st_size}
             write_json(folder / "record.json", {**record, "seconds": round(time.monotonic() - started, 2)})
+            write_slices(folder, scans.slices)
     return True
 
 
@@ -112,10 +119,8 @@ def align_scans(job: SubjectJob) -> PreparedScans:
         InvalidInputError: a file cannot be used, or no tissue is found that both scans show.
     """
     config = job.config
-    low, high = (
-        intensity.scale(bias.correct(read_volume(path).to_image(), config.bias), config.intensity)
-        for path in (job.pair.low, job.pair.high)
-    )
+    raw_low, raw_high = (read_volume(path).to_image() for path in (job.pair.low, job.pair.high))
+    low, high = (intensity.scale(bias.correct(raw, config.bias), config.intensity) for raw in (raw_low, raw_high))
     transform = _transform(job, low, high)
     registered = registration.resample(low, high, transform, interpolation=config.registration.interpolation)
     tissue = _tissue(job.pair, high)
@@ -127,7 +132,17 @@ def align_scans(job: SubjectJob) -> PreparedScans:
         )
     before = registration.resample(low, high, sitk.Transform(3, sitk.sitkIdentity))
     quality = alignment.measure(before, registered, high, transform=transform, tissue=tissue, mask=mask)
-    return PreparedScans(registered, high, mask, transform, quality)
+    uncorrected = registration.resample(intensity.scale(raw_low, config.intensity), high, transform)
+    slices = cut_slices(
+        {
+            "low_before_registration": before,
+            "low_before_bias": uncorrected,
+            "high_before_bias": intensity.scale(raw_high, config.intensity),
+            "jacobian": alignment.jacobian(transform, high),
+        },
+        sitk.GetArrayViewFromImage(mask),
+    )
+    return PreparedScans(registered, high, mask, transform, quality, slices, measure_flips(low, high, mask))
 
 
 def _transform(job: SubjectJob, low: sitk.Image, high: sitk.Image) -> sitk.Transform:
@@ -175,6 +190,7 @@ def _record(job: SubjectJob, scans: PreparedScans, arrays: dict[str, NDArray[Any
         "spacing": list(scans.high.GetSpacing()[::-1]),
         "origin": list(scans.high.GetOrigin()),
         "direction": list(scans.high.GetDirection()),
+        "flips": scans.flips,
         "quality": scans.quality.model_dump(mode="json"),
         "flags": scans.quality.flags(),
         "statistics": {name: intensity.statistics(arrays[name]) for name in ("low", "high")},

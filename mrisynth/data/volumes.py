@@ -1,5 +1,6 @@
 """Volumes: one scan's array and geometry, read with our own checks before SimpleITK is trusted."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,8 +10,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mrisynth.data import inspection
+from mrisynth.data.dicom import check_dicom_folder
 from mrisynth.data.inspection import Problem
 from mrisynth.data.nifti import check_nifti, is_nifti
+from mrisynth.data.nifti_header import NiftiHeader
+from mrisynth.data.text_headers import check_text_header, is_text_header
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import write_with
 
@@ -76,43 +80,76 @@ def inspect(path: Path, *, volume_index: int | None = None) -> list[Problem]:
 def examine(path: Path, *, volume_index: int | None = None) -> tuple[Volume | None, list[Problem]]:
     """Read and judge a scan in one go: its volume (None where it could not be read) and its problems."""
     problems = inspection.check_exists(path)
-    affine = None
-    if not problems and path.is_dir():
-        problems = inspection.check_dicom_folder(path)
-    elif not problems and is_nifti(path):
-        problems, affine = check_nifti(path, volume_index)
+    if problems:
+        return None, problems
+    try:
+        return _examine(path, volume_index)
+    except PermissionError:
+        return None, [inspection.unreadable_by_us()]
+    except (OSError, MemoryError) as reason:
+        remedy = "copy it again, or free memory and disk"
+        return None, [inspection.error("unreadable", f"cannot be read ({reason or 'out of memory'})", remedy)]
+
+
+def _examine(path: Path, volume_index: int | None) -> tuple[Volume | None, list[Problem]]:
+    """As `examine`, of what exists; raises what the system raises."""
+    problems, header = _check_bytes(path, volume_index)
     if _refused(problems):
         return None, problems
     try:
-        image = _load(path)
+        image, found = _load(path, volume_index, header.unit if header else "")
     except RuntimeError as reason:
         return None, [*problems, _explain(str(reason))]
-    problems += inspection.check_image(image, volume_index) or inspection.check_spacing(image.GetSpacing()[:3])
-    if _refused(problems):
+    problems += found
+    if image is None or _refused(problems):
         return None, problems
     volume = Volume.from_image(_one_volume(image, volume_index))
     problems += inspection.check_values(volume.array)
-    if affine is not None:
-        problems += check_geometry(volume, affine)
+    if header is not None:
+        problems += check_geometry(volume, header)
     return volume, problems
 
 
-def check_geometry(volume: Volume, affine: NDArray[np.float64]) -> list[Problem]:
-    """A file that programs place differently, by more than half a voxel at a corner: its qform and sform disagree.
+def _check_bytes(path: Path, volume_index: int | None) -> tuple[list[Problem], NiftiHeader | None]:
+    """What the raw bytes tell before SimpleITK sees them."""
+    if path.is_dir():
+        return check_dicom_folder(path), None
+    if is_nifti(path):
+        return check_nifti(path, volume_index)
+    return check_text_header(path) if is_text_header(path) else [], None
+
+
+def check_geometry(volume: Volume, header: NiftiHeader) -> list[Problem]:
+    """A qform and an sform that lie more than half a voxel apart at a corner.
+
+    An error where programs then place the file differently; a warning where all take the sform.
 
     Args:
         volume: as SimpleITK placed it.
-        affine: (4, 4), index to RAS mm, as nibabel places it.
+        header: where nibabel finds its place.
     """
+    if header.affine is None:
+        return []
+    ours, theirs = index_to_point(volume), _RAS_TO_LPS @ header.affine
+    tolerance = 0.5 * min(volume.spacing)
+    apart = _apart(volume, ours, theirs)
+    if apart > tolerance:
+        message = f"has a qform and an sform (or voxel size) that disagree by up to {apart:.1f} mm"
+        return [inspection.error("orientation", message, "copy the right one over the other in its header")]
+    if header.qform is None or header.sform is None:
+        return []
+    apart = _apart(volume, header.qform, header.sform)
+    if apart <= tolerance:
+        return []
+    message = f"has a qform that lies up to {apart:.1f} mm from its sform; the sform is used"
+    return [inspection.warning("qform-sform", message, "copy the right one over the other in its header")]
+
+
+def _apart(volume: Volume, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """How far, at most, two (4, 4) matrices place the corners of a volume from each other, in mm."""
     last = np.array(volume.array.shape[::-1]) - 1
     corners = np.array([[*(last * pick), 1] for pick in np.ndindex(2, 2, 2)], float)
-    ours = corners @ index_to_point(volume).T
-    theirs = corners @ (_RAS_TO_LPS @ affine).T
-    apart = float(np.linalg.norm(ours - theirs, axis=1).max())
-    if apart <= 0.5 * min(volume.spacing):
-        return []
-    message = f"has a qform and an sform (or voxel size) that disagree by up to {apart:.1f} mm"
-    return [inspection.error("orientation", message, "copy the right one over the other in its header")]
+    return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
 
 
 def index_to_point(volume: Volume) -> NDArray[np.float64]:
@@ -159,11 +196,24 @@ def _refused(problems: list[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-def _load(path: Path) -> sitk.Image:
-    if not path.is_dir():
-        return sitk.ReadImage(str(path))
-    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path))
-    return sitk.ReadImage(names)
+def _load(path: Path, volume_index: int | None, unit: str) -> tuple[sitk.Image | None, list[Problem]]:
+    """The image, and what its header says that refuses it; None where that forbids to read its voxels."""
+    if path.is_dir():
+        image = sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path)))
+        return image, inspection.check_image(image, volume_index) or _check_grid(image)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    problems = inspection.check_image(reader, volume_index) or _check_grid(reader, unit)
+    problems += inspection.too_large(4 * math.prod(reader.GetSize()))
+    return (None if _refused(problems) else reader.Execute()), problems
+
+
+def _check_grid(image: sitk.Image | sitk.ImageFileReader, unit: str = "") -> list[Problem]:
+    """Voxels and a whole of a size that no scan has."""
+    spacing = image.GetSpacing()[:3]
+    size = tuple(step * count for step, count in zip(spacing, image.GetSize(), strict=False))
+    return inspection.check_spacing(spacing, unit) or inspection.check_extent(size)
 
 
 def _one_volume(image: sitk.Image, volume_index: int | None) -> sitk.Image:
@@ -178,8 +228,7 @@ def _one_volume(image: sitk.Image, volume_index: int | None) -> sitk.Image:
 def _explain(reason: str) -> Problem:
     """What SimpleITK's refusal means to the user."""
     if "orthonormal" in reason:
-        remedy = "resample it onto a grid with right angles, or set a qform without shear"
-        return inspection.error("sheared", "has a sheared or scaled orientation matrix", remedy)
+        return inspection.sheared("has a sheared or scaled orientation matrix")
     if "spacing is not supported" in reason:
         message = "has a spacing that is zero or negative"
         return inspection.error("spacing", message, "correct the voxel size in its header")

@@ -4,19 +4,24 @@ For work of a second or so, where starting a process for each item would cost as
 may fail the whole. Long jobs, of which a death must take nobody along, run in `mrisynth.data.jobs`.
 """
 
+import math
 import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
 import SimpleITK as sitk
 
 from mrisynth.errors import MrisynthError
+
+_BASE_BYTES = 300 * 2**20
+_BYTES_A_VOXEL = 80
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,6 +61,29 @@ def count_fitting(memory: int) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(cores, psutil.virtual_memory().available // memory))
+
+
+def estimate_memory(scans: Iterable[Path]) -> int:
+    """An upper bound of the peak memory in bytes of preparing a subject, from its scans' headers.
+
+    300 MiB and 80 bytes for each voxel of both scans. Measured on phantoms, one subject in a process (`ru_maxrss` in
+    MiB; the worst of demons, correlation and B-spline), with high scans of so many voxels: 64^3: 257, bound 322;
+    96^3: 289, bound 376; 128^3: 341, bound 480; 160x192x128: 487, bound 638. So the bound is at least 1.25 times what
+    was measured; beyond 4.4 million voxels of both scans it is extrapolated.
+
+    Args:
+        scans: both scans; a folder counts as files of 16-bit samples.
+    """
+    voxels = 0
+    for path in scans:
+        if path.is_dir():
+            voxels += sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) // 2
+        else:
+            reader = sitk.ImageFileReader()
+            reader.SetFileName(str(path))
+            reader.ReadImageInformation()
+            voxels += math.prod(reader.GetSize()[:3])
+    return _BASE_BYTES + _BYTES_A_VOXEL * voxels
 
 
 def settle_worker() -> None:
