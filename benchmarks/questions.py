@@ -3,8 +3,9 @@
 Makes a phantom cohort, prepares it, sweeps the spaces one after the other through a user's own commands, and prints a
 table for each: an arm's mean over its seeds, and their standard deviation. What is there already is not done again.
 
-Beside the metrics stands `seam_background`: the `seam` of the generated image alone outside the tissue, where the truth
-is flat, because there the paper saw its stitching edges.
+Beside the metrics stand `seam_background`, the `seam` of the generated image alone outside the tissue, where the truth
+is flat, because there the paper saw its stitching edges; and `step_background`, by how much more neighbours across a
+line differ there than others do, in thousandths of full scale: a ratio falls too where an image is restless everywhere.
 
     python benchmarks/questions.py --out benchmarks/out/questions          (half an hour on two idle cores)
 """
@@ -27,9 +28,9 @@ from mrisynth.results.leaderboard import top
 from mrisynth.results.store import SweepDirectory, TrialDirectory, open_sweep, read_shown, read_slices, read_yaml
 from mrisynth.search.space import list_spaces
 from mrisynth.training.config import TrialConfig
-from mrisynth.training.metrics import Scored, seam
+from mrisynth.training.metrics import Images, Mask, Scored, seam
 
-SHOWN = ("psnr", "ssim", "seam", "seam_background", "hallucination", "background")
+SHOWN = ("psnr", "ssim", "seam", "seam_background", "step_background", "hallucination", "background")
 MRISYNTH = [sys.executable, "-m", "mrisynth"]
 
 
@@ -46,17 +47,27 @@ def make_store(out: Path) -> Path:
     return out / "store"
 
 
-def background_seam(sweep: SweepDirectory, trial: TrialDirectory) -> float:
-    """`seam` of the generated image outside the tissue, the mean over the validation subjects."""
+def background_seams(sweep: SweepDirectory, trial: TrialDirectory) -> dict[str, float]:
+    """Seams of the generated image outside the tissue, the means over the validation subjects."""
     config = TrialConfig.parse(read_yaml(trial.config))
-    values = []
+    ratios, steps = [], []
     for directory in sorted(sweep.slices.iterdir()):
         shown = read_shown(directory)
         generated = read_slices(trial.images, shown.subject)
         plan = plan_stitch(*generated.shape[1:], size=config.patches.size, **config.stitching.model_dump())
         rows, columns = plan.seams
-        values.append(seam(Scored(generated, np.zeros_like(generated), ~shown.mask, rows, columns)))
-    return fmean(values)
+        ratios.append(seam(Scored(generated, np.zeros_like(generated), ~shown.mask, rows, columns)))
+        steps.append(fmean(step(generated, ~shown.mask, lines, axis) for axis, lines in ((1, rows), (2, columns))))
+    return {"seam_background": fmean(ratios), "step_background": 1000 * fmean(steps)}
+
+
+def step(images: Images, mask: Mask, lines: tuple[int, ...], axis: int) -> float:
+    """Mean difference of neighbours across the lines, less that of all others."""
+    images, mask = np.moveaxis(images, axis, 0), np.moveaxis(mask, axis, 0)
+    differences, both = np.abs(np.diff(images, axis=0)), mask[1:] & mask[:-1]
+    at_line = np.isin(np.arange(1, len(images)), lines)
+    across, elsewhere = (float(differences[here][both[here]].mean()) for here in (at_line, ~at_line))
+    return across - elsewhere
 
 
 def arms(sweep: SweepDirectory) -> dict[str, list[dict[str, float]]]:
@@ -66,7 +77,7 @@ def arms(sweep: SweepDirectory) -> dict[str, list[dict[str, float]]]:
         if row["outcome"] != "completed":
             print(f"{sweep.name}: trial {row['name']} ended as {row['outcome']} and is left out", file=sys.stderr)
             continue
-        extra = {"seam_background": background_seam(sweep, sweep.trial(row["trial"]))}
+        extra = background_seams(sweep, sweep.trial(row["trial"]))
         found[row["name"].rpartition("-s")[0]].append({**row["values"], **extra})
     return found
 

@@ -49,9 +49,9 @@ def fit_pictures(index: Index, family: Family) -> list[Picture]:
 
 
 def psnr_picture(index: Index, family: Family) -> list[Picture]:
-    """The PSNR of validation patches by epoch, all trials in one panel; none where no history has it."""
+    """The PSNR of validation patches by epoch, all trials in one panel; none of forests, which are grown in one go."""
     curves = curves_of(index, [row["trial"] for row in family.trials])
-    rows = [row for row in family.trials if curves[row["trial"]].get("validation.l2")]
+    rows = [row for row in family.trials if curves[row["trial"]].get("validation.l2") and family.name != "forest"]
     if not rows:
         return []
     with style():

@@ -214,10 +214,10 @@ def _against_baselines(index: Index, ranked: Rows, metric: str) -> Iterator[str]
     for baseline in BASELINES:
         worse = [worse_than(index, metric, row[f"value.{metric}"], baseline) for row in ranked]
         if any(each is not None for each in worse):
-            yield (
-                f"{worse.count(True)} of {plural(len(worse), 'completed trial')} are no better in {metric} than "
-                f"{meanings[baseline]} ({baseline})."
-            )
+            better = len(worse) - worse.count(True)
+            verb = "is" if better == 1 else "are"
+            of = f"{better} of {plural(len(worse), 'completed trial')}"
+            yield f"{of} {verb} better in {metric} than {meanings[baseline]} ({baseline})."
 
 
 def _sizes(rows: Rows) -> Iterator[str]:

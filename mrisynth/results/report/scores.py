@@ -69,7 +69,14 @@ def study_table(index: Index, family: Family) -> Table | None:
         return None
     columns = _named(index, rows)
     columns += [_metric(index, rows, metric) for metric in metrics]
-    columns.append(_facts("generator_parameters", "parameters", rows, lambda row: row["generator_parameters"]))
+    columns.append(
+        _facts(
+            "generator_parameters",
+            "nodes" if family.name == "forest" else "parameters",
+            rows,
+            lambda row: row["generator_parameters"],
+        )
+    )
     if any(published):
         columns = [
             (replace(column, group="here" if at > 1 else ""), cells) for at, (column, cells) in enumerate(columns)
