@@ -85,6 +85,36 @@ def test_a_metaimage_with_damaged_compression_is_refused(tmp_path: Path) -> None
     assert codes(tmp_path / "scan.mha") == [("damaged", "error")]
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "TransformType = Rigid",
+        "AcquisitionDate = 20200101",
+        "ElementSizeValid = True",
+        "Scanner = 7T",
+        "DistanceUnits = mm",
+    ],
+)
+def test_a_metaimage_with_fields_of_its_own_is_fine(tmp_path: Path, extra: str) -> None:
+    data = write(tmp_path / "scan.mha").read_bytes()
+    (tmp_path / "scan.mha").write_bytes(data.replace(b"BinaryData =", f"{extra}\nBinaryData =".encode(), 1))
+    assert codes(tmp_path / "scan.mha") == []
+
+
+def test_a_metaimage_with_a_misspelt_field_is_refused(tmp_path: Path) -> None:
+    data = write(tmp_path / "scan.mha").read_bytes()
+    (tmp_path / "scan.mha").write_bytes(data.replace(b"ElementSpacing", b"ElementSpicing", 1))
+    assert codes(tmp_path / "scan.mha") == [("header", "error")]
+
+
+@pytest.mark.parametrize("offset", [252, 254])
+def test_an_unknown_code_of_a_place_is_refused(tmp_path: Path, offset: int) -> None:
+    data = bytearray(write(tmp_path / "scan.nii").read_bytes())
+    data[offset : offset + 2] = (300).to_bytes(2, "little")
+    (tmp_path / "scan.nii").write_bytes(data)
+    assert codes(tmp_path / "scan.nii") == [("header", "error")]
+
+
 def test_a_sheared_sform_tells_its_angle_even_beside_a_good_qform(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(ARRAY.T, np.eye(4))
     image.set_qform(np.eye(4), code=1)

@@ -16,6 +16,7 @@ _COLOURS = (128, 2304)
 _FARTHEST = 1e5
 """How far from the origin a scan may lie, in mm."""
 _LEAST_SLOPE = 1e-15
+_GREATEST_CODE = 5  # NIFTI_XFORM_TEMPLATE_OTHER
 _RIGHT_ANGLE = 0.1
 """How far from right angles axes may be, in degrees: more moves the end of 600 voxels by one."""
 
@@ -122,6 +123,10 @@ def _check_layout(header: NiftiHeader) -> list[Problem]:
     assert dtype is not None
     if header.bits not in (0, 8 * dtype.itemsize):
         message = f"says that a voxel has {header.bits} bits, and a type of {8 * dtype.itemsize} bits"
+        return [error("header", message, packed.COPY_AGAIN)]
+    if not all(0 <= code <= _GREATEST_CODE for code in header.codes):
+        codes = " and ".join(map(str, header.codes))
+        message = f"has {codes} as its qform_code and sform_code, which programs that do not know them read differently"
         return [error("header", message, packed.COPY_AGAIN)]
     if header.data_offset < (352 if header.single else 0):
         message = f"says that its voxels start at byte {header.data_offset}, within its header"

@@ -42,6 +42,7 @@ class NiftiHeader:
         bits: of one voxel, as the header says.
         scale: slope and intercept as they stand.
         unit: what the voxel size is measured in; empty where the header does not say.
+        codes: of the qform and of the sform, as they stand.
         qform: (4, 4), index to RAS mm; None where it is not set.
         sform: likewise.
         magic: whether the header says that it is NIfTI (Analyze 7.5 does not).
@@ -56,6 +57,7 @@ class NiftiHeader:
     bits: int
     scale: tuple[float, float]
     unit: str
+    codes: tuple[int, int]
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
     magic: bool
@@ -113,6 +115,7 @@ def _header(record: Any, order: str) -> NiftiHeader | None:
         bits=int(record["bitpix"]),
         scale=(float(record["slope"]), float(record["inter"])),
         unit=unit,
+        codes=(int(record["qform_code"]), int(record["sform_code"])),
         qform=_qform(record, scale) if record["qform_code"] > 0 else None,
         sform=_sform(record, scale) if record["sform_code"] > 0 else None,
         magic=single or magic.startswith(b"ni"),

@@ -19,7 +19,12 @@ _META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOA
 _META_VECTORS = {"DimSize", "ElementSpacing", "ElementSize", "Offset", "Origin", "Position", "CenterOfRotation"}
 _META_MATRICES = {"TransformMatrix", "Rotation", "Orientation"}
 _META_SWITCHES = {"BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData"}
-_META_WORDS = {"ObjectType", "ObjectSubType", "AnatomicalOrientation", "ElementType", "Modality", "Comment", "Name"}
+_META_WORDS = {
+    *("ObjectType", "ObjectSubType", "TransformType", "AnatomicalOrientation", "ElementType", "Modality", "Comment"),
+    *("Name", "ID", "ParentID", "Color", "SequenceID", "AcquisitionDate", "DistanceUnits", "ElementSizeValid"),
+    *("ElementNBits", "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset", "HeaderSizePerSlice"),
+}
+_A_TYPO = 0.85  # how much a field must be like a known one to be taken for a damaged one, and not for somebody's own
 _META_NUMBERS = {"NDims", "CompressedDataSize", "HeaderSize", "ElementNumberOfChannels", "ElementMin", "ElementMax"}
 _NRRD_BYTES = {
     1: "signed char,int8,int8_t,uchar,unsigned char,uint8,uint8_t",
@@ -110,7 +115,7 @@ def _meta_fields(raw: bytes) -> dict[str, str]:
     if any(fields.get(name, "True").lower() not in ("true", "false", "1", "0") for name in _META_SWITCHES):
         raise ValueError
     known = _META_VECTORS | _META_MATRICES | _META_NUMBERS | _META_SWITCHES | _META_WORDS
-    if any(difflib.get_close_matches(name, known, n=1, cutoff=0.6) for name in set(fields) - known):
+    if any(difflib.get_close_matches(name, known, n=1, cutoff=_A_TYPO) for name in set(fields) - known):
         raise ValueError
     if not {"ObjectType", "NDims", "BinaryData", "DimSize", "ElementType"} <= set(fields):
         raise ValueError
