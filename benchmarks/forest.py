@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from mrisynth.data import shards
 from mrisynth.data.cohort import read_pairs
 from mrisynth.data.patches import PatchConfig
-from mrisynth.data.phantom import make_cohort
-from mrisynth.data.preparation import prepare
-from mrisynth.data.preparation_config import PreparationConfig
-from mrisynth.data.store import open_cohort
+from mrisynth.data.phantom.cohort import make_cohort
+from mrisynth.data.preparation.cohort import prepare
+from mrisynth.data.preparation.config import PreparationConfig
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.models.forest import Forest, ForestConfig
 from mrisynth.models.trees import Trees
 

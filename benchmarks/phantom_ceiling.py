@@ -13,9 +13,9 @@ from statistics import fmean
 import numpy as np
 
 from mrisynth.data import slices
+from mrisynth.data.phantom.truth import Truth
 from mrisynth.data.slices import SubjectSlices
-from mrisynth.data.store import open_cohort
-from mrisynth.data.truth import Truth
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.results.index import open_index
 from mrisynth.results.leaderboard import top
 from mrisynth.results.store import open_sweep

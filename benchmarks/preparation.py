@@ -19,14 +19,14 @@ import numpy as np
 import SimpleITK as sitk
 from pydantic import TypeAdapter
 
-from mrisynth.data import alignment, bias, intensity, registration
-from mrisynth.data.bias import BiasConfig
 from mrisynth.data.cohort import Pair, read_pairs
-from mrisynth.data.intensity import IntensityConfig
-from mrisynth.data.phantom import make_cohort
-from mrisynth.data.registration import RegistrationConfig
-from mrisynth.data.truth import Truth, remaining_bias
-from mrisynth.data.volumes import read_volume
+from mrisynth.data.phantom.cohort import make_cohort
+from mrisynth.data.phantom.truth import Truth, remaining_bias
+from mrisynth.data.preparation import alignment, bias, intensity, registration
+from mrisynth.data.preparation.bias import BiasConfig
+from mrisynth.data.preparation.intensity import IntensityConfig
+from mrisynth.data.preparation.registration import RegistrationConfig
+from mrisynth.data.scans.volumes import read_volume
 
 Result = TypeVar("Result")
 

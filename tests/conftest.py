@@ -53,6 +53,6 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 @pytest.fixture(scope="session")
 def phantom_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom cohort of three subjects, 32 high-field voxels an axis: its folder. Never written to."""
-    from mrisynth.data.phantom import make_cohort
+    from mrisynth.data.phantom.cohort import make_cohort
 
     return make_cohort(tmp_path_factory.mktemp("phantom"), subjects=3, size=(32, 32, 32), seed=3, jobs=1).parent

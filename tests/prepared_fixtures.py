@@ -1,11 +1,11 @@
-"""A prepared store made by hand, in the format that `mrisynth.data.store` reads."""
+"""A prepared store made by hand, in the format that `mrisynth.data.store.prepared` reads."""
 
 import json
 
 import numpy as np
 
-from mrisynth.data.arrays import write_arrays
-from mrisynth.data.store import open_cohort
+from mrisynth.data.store.arrays import write_arrays
+from mrisynth.data.store.prepared import open_cohort
 
 SPLITS = {"ant": "train", "bee": "train", "cat": "validation", "dog": "validation", "eel": "test"}
 

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import signal
 
-from mrisynth.data.acquisition import add_rician_noise, bias_field, crop_kspace, digitize, smooth_field
+from mrisynth.data.phantom.acquisition import add_rician_noise, bias_field, crop_kspace, digitize, smooth_field
 
 
 @pytest.fixture

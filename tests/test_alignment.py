@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from mrisynth.data.alignment import Alignment, correlation, jacobian_range, measure, residual_shift
+from mrisynth.data.preparation.alignment import Alignment, correlation, jacobian_range, measure, residual_shift
 
 GOOD = Alignment(
     correlation_before=0.4,

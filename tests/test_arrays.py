@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_strategy
 
-from mrisynth.data.arrays import map_arrays, write_arrays
+from mrisynth.data.store.arrays import map_arrays, write_arrays
 from mrisynth.errors import InvalidInputError, NotFoundError
 
 

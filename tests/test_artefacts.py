@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mrisynth.data import artefacts
+from mrisynth.data.store import artefacts
 from mrisynth.errors import InvalidInputError
 
 
@@ -62,7 +62,7 @@ def test_a_builder_that_was_killed_is_replaced_and_cleared_away(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from mrisynth.data import artefacts
+from mrisynth.data.store import artefacts
 def build(folder):
     (folder / "half.bin").write_bytes(b"0")
     print("building", flush=True)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from mrisynth.data.bias import BiasConfig, correct, shrink_factors
-from mrisynth.data.truth import Truth, remaining_bias
-from mrisynth.data.volumes import read_volume
+from mrisynth.data.phantom.truth import Truth, remaining_bias
+from mrisynth.data.preparation.bias import BiasConfig, correct, shrink_factors
+from mrisynth.data.scans.volumes import read_volume
 
 
 @pytest.mark.slow
 def test_most_of_a_phantoms_shading_is_gone(tmp_path) -> None:
-    from mrisynth.data.phantom import make_cohort
+    from mrisynth.data.phantom.cohort import make_cohort
 
     folder = make_cohort(tmp_path, subjects=1, size=(96, 96, 96), seed=0, jobs=1).parent
     truth = Truth.load(folder / "truth" / "phantom-01.npz")

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 
 from mrisynth.data.cohort import Finding, Pair, assign_splits, check_pairs, read_pairs
-from mrisynth.data.volumes import Volume, write_volume
+from mrisynth.data.scans.volumes import Volume, write_volume
 from mrisynth.errors import InvalidInputError, NotFoundError
 
 

@@ -14,7 +14,7 @@ from conftest import Command
 from test_layers import ROOT
 
 from mrisynth.data.cohort import Finding, Pair, check_pairs, read_pairs
-from mrisynth.data.volumes import Volume, inspect, read_volume, write_volume
+from mrisynth.data.scans.volumes import Volume, inspect, read_volume, write_volume
 from mrisynth.errors import InvalidInputError
 
 ARRAY = np.random.default_rng(0).random((6, 8, 10), dtype=np.float32)
@@ -38,7 +38,7 @@ def check_list(folder: Path, text: str) -> list[Finding]:
 def codes_in_code() -> set[tuple[str, str]]:
     """Every code that a call of `error` or `warning` names, with its severity."""
     found = set()
-    for path in (ROOT / "mrisynth" / "data").glob("*.py"):
+    for path in (ROOT / "mrisynth" / "data").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
                 continue

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from mrisynth.data.deformation import Misalignment, misalign
+from mrisynth.data.phantom.deformation import Misalignment, misalign
 
 Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 

@@ -5,8 +5,8 @@ import pytest
 import SimpleITK as sitk
 
 from mrisynth.data.cohort import check_pairs, read_pairs
-from mrisynth.data.degrade import DegradeConfig, degrade_scans, halve, subject_name
-from mrisynth.data.volumes import Volume, read_volume, write_volume
+from mrisynth.data.phantom.degrade import DegradeConfig, degrade_scans, halve, subject_name
+from mrisynth.data.scans.volumes import Volume, read_volume, write_volume
 from mrisynth.errors import InvalidInputError
 
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)

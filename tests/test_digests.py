@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from mrisynth.data import digests
-from mrisynth.data.digests import digest_input, digest_inputs, input_files
+from mrisynth.data.store import digests
+from mrisynth.data.store.digests import digest_input, digest_inputs, input_files
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import sha256_file
 

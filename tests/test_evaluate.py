@@ -16,7 +16,7 @@ from mrisynth.cli.evaluate import Blending
 from mrisynth.data.patches import Blend, StitchConfig
 from mrisynth.data.slices import ensure
 from mrisynth.data.stitching import plan_stitch
-from mrisynth.data.store import open_cohort
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.files import read_json, write_json
 from mrisynth.results.store import TrialDirectory, write_yaml
 from mrisynth.training.config import TrialConfig

@@ -9,7 +9,7 @@ from training_fixtures import CPU, cnn, fresh, gan
 
 from mrisynth.data.slices import SubjectSlices, ensure
 from mrisynth.data.stitching import plan_stitch
-from mrisynth.data.store import Standard
+from mrisynth.data.store.prepared import Standard
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.evaluation import baselines, evaluate, generate
 from mrisynth.training.metrics import METRICS, Scored

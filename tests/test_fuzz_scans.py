@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mrisynth.data.volumes import Volume, examine, index_to_point, write_volume
+from mrisynth.data.scans.volumes import Volume, examine, index_to_point, write_volume
 
 FAST = settings(
     max_examples=25,

@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 from pydantic import ValidationError
 
-from mrisynth.data.intensity import IntensityConfig, histogram, scale, statistics, tissue_mask
+from mrisynth.data.preparation.intensity import IntensityConfig, histogram, scale, statistics, tissue_mask
 from mrisynth.errors import InvalidInputError
 
 

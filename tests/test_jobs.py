@@ -6,13 +6,14 @@ import pytest
 import SimpleITK as sitk
 from prepared_fixtures import make_store
 
-from mrisynth.data import artefacts, preparation
 from mrisynth.data.cohort import Pair, read_pairs
 from mrisynth.data.jobs import Ended, Started, run_jobs
-from mrisynth.data.preparation import PreparationConfig
-from mrisynth.data.store import open_cohort
-from mrisynth.data.subject import SubjectJob
-from mrisynth.data.verification import verify_store
+from mrisynth.data.preparation import cohort as preparation
+from mrisynth.data.preparation.cohort import PreparationConfig
+from mrisynth.data.preparation.subject import SubjectJob
+from mrisynth.data.store import artefacts
+from mrisynth.data.store.prepared import open_cohort
+from mrisynth.data.store.verification import verify_store
 from mrisynth.data.workers import estimate_memory
 from mrisynth.errors import MrisynthError
 

@@ -6,12 +6,12 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mrisynth.data.anatomy import HIGH, LOW, grow
 from mrisynth.data.cohort import check_pairs, read_pairs
-from mrisynth.data.deformation import STRIDE
-from mrisynth.data.phantom import PhantomConfig, make_cohort
-from mrisynth.data.truth import Truth, remaining_bias
-from mrisynth.data.volumes import Volume, read_volume, write_volume
+from mrisynth.data.phantom.anatomy import HIGH, LOW, grow
+from mrisynth.data.phantom.cohort import PhantomConfig, make_cohort
+from mrisynth.data.phantom.deformation import STRIDE
+from mrisynth.data.phantom.truth import Truth, remaining_bias
+from mrisynth.data.scans.volumes import Volume, read_volume, write_volume
 from mrisynth.errors import InvalidInputError
 
 SIZE = (48, 56, 40)

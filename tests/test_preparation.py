@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from mrisynth.data import preparation
 from mrisynth.data.cohort import read_pairs
-from mrisynth.data.digests import digest_input
 from mrisynth.data.jobs import Ended, Started, run_jobs
-from mrisynth.data.preparation import PreparationConfig, load_config, prepare
-from mrisynth.data.registration import DemonsConfig
-from mrisynth.data.store import lock, open_cohort
-from mrisynth.data.subject import SubjectJob, prepare_subject
+from mrisynth.data.preparation import cohort as preparation
+from mrisynth.data.preparation.cohort import PreparationConfig, load_config, prepare
+from mrisynth.data.preparation.registration import DemonsConfig
+from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
+from mrisynth.data.store.digests import digest_input
+from mrisynth.data.store.prepared import open_cohort
+from mrisynth.data.store.records import lock
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
 from mrisynth.files import read_json
 
@@ -301,9 +302,9 @@ def test_the_number_of_jobs_holds_for_the_check_too(store, pairs, monkeypatch):
 PREPARE = """
 import json, os, signal, sys
 from pathlib import Path
-from mrisynth.data import subject
+from mrisynth.data.preparation import subject
 from mrisynth.data.cohort import read_pairs
-from mrisynth.data.preparation import PreparationConfig, prepare
+from mrisynth.data.preparation.cohort import PreparationConfig, prepare
 
 {patch}
 

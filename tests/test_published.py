@@ -11,7 +11,7 @@ from training_fixtures import CPU, arrays
 from typer.testing import CliRunner
 
 from mrisynth.cli import app
-from mrisynth.data.store import Standard
+from mrisynth.data.store.prepared import Standard
 from mrisynth.search.space import load_space, trial_sizes, with_overrides
 from mrisynth.training.evaluation import generate
 from mrisynth.training.loop import prepare_torch, start, to_device, train

@@ -7,14 +7,14 @@ from prepared_fixtures import make_store
 from typer.testing import CliRunner
 
 from mrisynth.cli.data import app
-from mrisynth.data.alignment import mutual_information
+from mrisynth.data.preparation.alignment import mutual_information
 from mrisynth.data.quality.decisions import read_decisions
 from mrisynth.data.quality.figures import FIGURES, LIMIT, assess, dice, robust_scores
 from mrisynth.data.quality.flips import measure_flips
 from mrisynth.data.quality.judgement import decide
 from mrisynth.data.quality.pictures import checkerboard
 from mrisynth.data.quality.slices import cut_slices, middle, read_slices, write_slices
-from mrisynth.data.store import open_cohort
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 from mrisynth.files import digest
 

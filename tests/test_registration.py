@@ -5,11 +5,12 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from mrisynth.data import bias, intensity, registration
-from mrisynth.data.alignment import jacobian_range
-from mrisynth.data.bias import BiasConfig
-from mrisynth.data.intensity import IntensityConfig
-from mrisynth.data.registration import (
+from mrisynth.data.phantom.truth import Truth
+from mrisynth.data.preparation import bias, intensity, registration
+from mrisynth.data.preparation.alignment import jacobian_range
+from mrisynth.data.preparation.bias import BiasConfig
+from mrisynth.data.preparation.intensity import IntensityConfig
+from mrisynth.data.preparation.registration import (
     AffineConfig,
     BsplineConfig,
     CorrelationConfig,
@@ -18,8 +19,7 @@ from mrisynth.data.registration import (
     register,
     resample,
 )
-from mrisynth.data.truth import Truth
-from mrisynth.data.volumes import read_volume
+from mrisynth.data.scans.volumes import read_volume
 from mrisynth.errors import InvalidInputError
 
 SPACING = 0.2
@@ -28,7 +28,7 @@ SPACING = 0.2
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory):
     """Both scans of a phantom of 64 voxels an axis, corrected and scaled, and its truth."""
-    from mrisynth.data.phantom import make_cohort
+    from mrisynth.data.phantom.cohort import make_cohort
 
     folder = make_cohort(tmp_path_factory.mktemp("phantom"), subjects=1, size=(64, 64, 64), seed=0, jobs=1).parent
     scans = (read_volume(folder / f"phantom-01_{name}.nii.gz").to_image() for name in ("low", "high"))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from prepared_fixtures import SPLITS, make_store, make_volumes
 
-from mrisynth.data import artefacts, shards
+from mrisynth.data import shards
 from mrisynth.data.patches import PatchConfig
-from mrisynth.data.store import open_cohort
+from mrisynth.data.store import artefacts
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.errors import InvalidInputError
 
 SHAPE = (12, 20, 24)

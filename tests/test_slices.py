@@ -9,7 +9,7 @@ from skimage.exposure import match_histograms
 
 from mrisynth.data import slices
 from mrisynth.data.slices import choose_slices, match_histogram
-from mrisynth.data.store import open_cohort
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.errors import InvalidInputError
 
 SHAPE = (12, 20, 24)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prepared_fixtures import SPLITS, make_store, make_volumes
 
-from mrisynth.data.store import open_cohort
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 

@@ -4,10 +4,10 @@ import shutil
 import pytest
 from prepared_fixtures import make_store
 
-from mrisynth.data import artefacts
-from mrisynth.data.arrays import map_arrays, write_arrays
-from mrisynth.data.store import open_cohort
-from mrisynth.data.verification import explain_rebuild, verify_store
+from mrisynth.data.store import artefacts
+from mrisynth.data.store.arrays import map_arrays, write_arrays
+from mrisynth.data.store.prepared import open_cohort
+from mrisynth.data.store.verification import explain_rebuild, verify_store
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_leftovers_and_strangers_are_told_with_their_size(cohort):
 def test_a_file_of_an_older_version_has_no_checksum_recorded(cohort, monkeypatch):
     path = cohort.subjects[0].path / "volumes.arrow"
     arrays = {name: array.copy() for name, array in map_arrays(path).items()}
-    monkeypatch.setattr("mrisynth.data.arrays._CHECKSUM", b"another")
+    monkeypatch.setattr("mrisynth.data.store.arrays._CHECKSUM", b"another")
     write_arrays(path, arrays)
     monkeypatch.undo()
     record = json.loads((path.parent / "record.json").read_text(encoding="utf-8"))

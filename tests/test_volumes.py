@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mrisynth.data.volumes import Volume, inspect, read_volume, write_image, write_volume
+from mrisynth.data.scans.volumes import Volume, inspect, read_volume, write_image, write_volume
 from mrisynth.errors import InvalidInputError
 
 Array = NDArray[np.float32]

@@ -13,7 +13,7 @@ from mrisynth.cli.quality import quality
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from mrisynth.data.store import PreparedCohort
+    from mrisynth.data.store.prepared import PreparedCohort
 
 app = typer.Typer(help="Scans and prepared cohorts.", no_args_is_help=True)
 app.command()(quality)
@@ -36,7 +36,7 @@ def phantom(
     jobs: Jobs = None,
 ) -> None:
     """Make a paired cohort with known truth: misaligned, biased, noisy, at two field strengths."""
-    from mrisynth.data.phantom import make_cohort
+    from mrisynth.data.phantom.cohort import make_cohort
 
     pairs = make_cohort(out, subjects=subjects, size=parse_size(size), seed=seed, anatomy=anatomy, jobs=jobs)
     say(f"{subjects} phantom subjects; check them with: {program()} data check {pairs}")
@@ -49,7 +49,7 @@ def degrade(
     seed: Seed = 0,
 ) -> None:
     """Make low-field partners for real scans that have none (IN... OUT), and their pairs.csv."""
-    from mrisynth.data.degrade import degrade_scans
+    from mrisynth.data.phantom.degrade import degrade_scans
 
     if len(scans) < 2:
         raise UsageError("name at least one scan and the output folder: mrisynth data degrade IN... OUT")
@@ -105,7 +105,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """What a prepared cohort holds (subjects, splits, grids, registration quality), or what one subject was made of."""
-    from mrisynth.data.store import open_cohort
+    from mrisynth.data.store.prepared import open_cohort
 
     cohort = open_cohort(store)
     if subject is not None:
@@ -143,7 +143,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read and hash everything in a store again: what is missing, damaged, left over or foreign, and what to do."""
-    from mrisynth.data.verification import BROKEN, verify_store
+    from mrisynth.data.store.verification import BROKEN, verify_store
 
     with progress_bar("verifying") as bar:
         parts = verify_store(
@@ -170,7 +170,7 @@ def verify(
 
 def _explain_subject(cohort: "PreparedCohort", name: str, *, as_json: bool) -> None:
     """Show what the key of one subject was made of."""
-    from mrisynth.data.verification import explain_key
+    from mrisynth.data.store.verification import explain_key
 
     found = [subject for subject in cohort.subjects if name in (subject.name, subject.key)]
     if not found:
@@ -201,7 +201,7 @@ def prepare_cohort(
 ) -> None:
     """Prepare what pairs.csv lists and say on stderr what was done; shared by `prepare` and `demo`."""
     from mrisynth.data.cohort import assign_splits, read_pairs
-    from mrisynth.data.preparation import PreparationConfig, Progress, load_config, prepare
+    from mrisynth.data.preparation.cohort import PreparationConfig, Progress, load_config, prepare
     from mrisynth.data.quality.decisions import read_decisions
 
     cohort = read_pairs(pairs)

@@ -22,7 +22,7 @@ def demo(
     from mrisynth.cli.data import prepare_cohort
     from mrisynth.cli.sweep import run_and_report
     from mrisynth.data.cohort import check_pairs, read_pairs
-    from mrisynth.data.phantom import make_cohort
+    from mrisynth.data.phantom.cohort import make_cohort
     from mrisynth.search.driver import resume_sweep, start_sweep
     from mrisynth.search.space import load_space, with_overrides
 

@@ -53,7 +53,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")] = False,
 ) -> None:
     """Score a trained trial again, under its own way of stitching and both of the paper's, beside the baselines."""
-    from mrisynth.data.store import open_cohort
+    from mrisynth.data.store.prepared import open_cohort
     from mrisynth.training.rescoring import conventions, load_trained, open_slices, rescore
 
     directory, sweep = find_trial(trial)

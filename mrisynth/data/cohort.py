@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from mrisynth.data.inspection import Problem, check_exists, error, suggest, warning
 from mrisynth.data.pairs import Pair, duplicates, read_csv
 from mrisynth.data.scanfolder import find_pairs
-from mrisynth.data.volumes import Volume, examine, index_to_point
+from mrisynth.data.scans.inspection import Problem, check_exists, error, suggest, warning
+from mrisynth.data.scans.volumes import Volume, examine, index_to_point
 from mrisynth.data.workers import map_in_processes
 from mrisynth.errors import InvalidInputError, NotFoundError
 

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
-from mrisynth.data.store import explain_disk_error
+from mrisynth.data.store.records import explain_disk_error
 from mrisynth.data.workers import settle_worker
 from mrisynth.errors import MrisynthError
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrisynth.data import artefacts
-from mrisynth.data.arrays import map_arrays, write_arrays
-from mrisynth.data.store import FULL_SCALE, PreparedCohort, PreparedSubject, Standard
+from mrisynth.data.store import artefacts
+from mrisynth.data.store.arrays import map_arrays, write_arrays
+from mrisynth.data.store.prepared import PreparedCohort, PreparedSubject, Standard
+from mrisynth.data.store.records import FULL_SCALE
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import digest
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mrisynth import __version__
 from mrisynth.data import slices as slices_of
-from mrisynth.data.store import PreparedCohort
+from mrisynth.data.store.prepared import PreparedCohort
 from mrisynth.errors import UsageError
 from mrisynth.files import publish, read_json, write_bytes, write_json
 from mrisynth.results.store import SweepDirectory, timestamp, write_shown, write_yaml

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import optuna
 
-from mrisynth.data.store import PreparedCohort, open_cohort
+from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml

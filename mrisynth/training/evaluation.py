@@ -12,7 +12,7 @@ from torch import nn
 from mrisynth.data.patches import PatchConfig, StitchConfig
 from mrisynth.data.slices import AXIS, SubjectSlices
 from mrisynth.data.stitching import StitchPlan, plan_stitch
-from mrisynth.data.store import Standard
+from mrisynth.data.store.prepared import Standard
 from mrisynth.results.store import ShownSlices
 from mrisynth.training.config import FOREST, TrialConfig
 from mrisynth.training.loop import infer

@@ -15,7 +15,7 @@ from torch import nn
 from mrisynth.data import slices as slices_of
 from mrisynth.data.patches import StitchConfig
 from mrisynth.data.slices import SubjectSlices
-from mrisynth.data.store import PreparedCohort
+from mrisynth.data.store.prepared import PreparedCohort
 from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.files import read_json
 from mrisynth.results.store import TrialDirectory

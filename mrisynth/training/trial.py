@@ -27,7 +27,7 @@ from mrisynth.data import shards
 from mrisynth.data import slices as slices_of
 from mrisynth.data.shards import Shards
 from mrisynth.data.slices import SubjectSlices
-from mrisynth.data.store import PreparedCohort, open_cohort
+from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
 from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.models import count_parameters

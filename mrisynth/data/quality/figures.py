@@ -10,12 +10,12 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mrisynth.data.alignment import mutual_information
-from mrisynth.data.arrays import map_arrays
-from mrisynth.data.intensity import tissue_mask
+from mrisynth.data.preparation.alignment import mutual_information
+from mrisynth.data.preparation.intensity import tissue_mask
 from mrisynth.data.quality.decisions import Decision, read_decisions
 from mrisynth.data.quality.flips import AXES
-from mrisynth.data.store import PreparedSubject, open_cohort
+from mrisynth.data.store.arrays import map_arrays
+from mrisynth.data.store.prepared import PreparedSubject, open_cohort
 
 LIMIT = 3.5
 """Robust z-scores beyond it are outliers (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993)."""

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mrisynth.data.quality.decisions import Decision, Verdict, read_decisions, write_decisions
-from mrisynth.data.store import PreparedSubject, lock, open_cohort
+from mrisynth.data.store.prepared import PreparedSubject, open_cohort
+from mrisynth.data.store.records import lock
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 

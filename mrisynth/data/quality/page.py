@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrisynth.data.quality.figures import FEWEST, FIGURES, LIMIT, Assessment, assess
 from mrisynth.data.quality.pictures import draw_histograms, write_picture
-from mrisynth.data.store import open_cohort
+from mrisynth.data.store.prepared import open_cohort
 from mrisynth.files import write_bytes
 
 _HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrisynth.data.quality.figures import read_volumes
 from mrisynth.data.quality.flips import AXES
 from mrisynth.data.quality.slices import middle, read_slices, to_grey
-from mrisynth.data.store import PreparedSubject
+from mrisynth.data.store.prepared import PreparedSubject
 from mrisynth.files import write_bytes
 
 _TILES = 8

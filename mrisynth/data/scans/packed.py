@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mrisynth.data.inspection import Problem, error, too_large, warning
+from mrisynth.data.scans.inspection import Problem, error, too_large, warning
 
 COPY_AGAIN = "copy it again from where it came; if it is damaged there too, export the scan again"
 SLACK = 2**20

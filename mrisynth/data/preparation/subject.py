@@ -12,17 +12,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mrisynth import __version__
-from mrisynth.data import alignment, bias, intensity, registration
-from mrisynth.data.alignment import Alignment
-from mrisynth.data.arrays import write_arrays
 from mrisynth.data.cohort import Pair
-from mrisynth.data.digests import digest_input
-from mrisynth.data.preparation_config import PreparationConfig
+from mrisynth.data.preparation import alignment, bias, intensity, registration
+from mrisynth.data.preparation.alignment import Alignment
+from mrisynth.data.preparation.config import PreparationConfig
+from mrisynth.data.preparation.registration import GivenConfig
 from mrisynth.data.quality.flips import measure_flips
 from mrisynth.data.quality.slices import cut_slices, write_slices
-from mrisynth.data.registration import GivenConfig
-from mrisynth.data.store import SCHEMA_VERSION, is_prepared, lock, subject_folder
-from mrisynth.data.volumes import read_volume
+from mrisynth.data.scans.volumes import read_volume
+from mrisynth.data.store.arrays import write_arrays
+from mrisynth.data.store.digests import digest_input
+from mrisynth.data.store.records import SCHEMA_VERSION, is_prepared, lock, subject_folder
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import digest, publish, write_json
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from mrisynth.data.acquisition import Array, Size, smooth_field
-from mrisynth.data.anatomy import Anatomy
-from mrisynth.data.deformation import misalign
-from mrisynth.data.volumes import read_volume
+from mrisynth.data.phantom.acquisition import Array, Size, smooth_field
+from mrisynth.data.phantom.anatomy import Anatomy
+from mrisynth.data.phantom.deformation import misalign
+from mrisynth.data.scans.volumes import read_volume
 from mrisynth.errors import InvalidInputError
 
 _FILL = 0.92

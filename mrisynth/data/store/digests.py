@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
-from mrisynth.data.store import lock, read_object
+from mrisynth.data.store.records import lock, read_object
 from mrisynth.errors import NotFoundError
 from mrisynth.files import digest, sha256_file, write_json
 

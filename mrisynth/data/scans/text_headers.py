@@ -9,8 +9,8 @@ import math
 import re
 from pathlib import Path
 
-from mrisynth.data import packed
-from mrisynth.data.inspection import Problem, check_exists, check_shape, check_spacing, error, sheared, too_large
+from mrisynth.data.scans import packed
+from mrisynth.data.scans.inspection import Problem, check_exists, check_shape, check_spacing, error, sheared, too_large
 
 ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr")
 

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mrisynth.data.acquisition import Size, smooth_field
+from mrisynth.data.phantom.acquisition import Size, smooth_field
 
 STRIDE = 4
 """The displacement is kept at every fourth high-field voxel on each axis; it is smooth on a far larger scale."""

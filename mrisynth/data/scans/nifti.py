@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mrisynth.data import packed
-from mrisynth.data.inspection import Problem, check_shape, check_spacing, error, not_finite, sheared, warning
-from mrisynth.data.nifti_header import NIFTI2_BYTES, NiftiHeader, byte_order, parse_header
+from mrisynth.data.scans import packed
+from mrisynth.data.scans.inspection import Problem, check_shape, check_spacing, error, not_finite, sheared, warning
+from mrisynth.data.scans.nifti_header import NIFTI2_BYTES, NiftiHeader, byte_order, parse_header
 
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
 

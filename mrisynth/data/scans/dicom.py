@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from mrisynth.data.inspection import Problem, error
+from mrisynth.data.scans.inspection import Problem, error
 
 
 def check_dicom_folder(folder: Path) -> list[Problem]:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mrisynth.data.acquisition import Array, Size, smooth_field
+from mrisynth.data.phantom.acquisition import Array, Size, smooth_field
 
 # What part of the grid's half the body fills, on (depth, height, width).
 _EXTENT = (0.94, 0.90, 0.60)

@@ -13,10 +13,10 @@ from pydantic import Field
 
 import mrisynth
 from mrisynth.config import Config
-from mrisynth.data.acquisition import LOW_EVERY, Array, add_rician_noise, bias_field, crop_kspace, digitize
-from mrisynth.data.deformation import misalign
 from mrisynth.data.pairs import claim_folder, duplicates, write_pairs
-from mrisynth.data.volumes import Volume, read_volume, write_image
+from mrisynth.data.phantom.acquisition import LOW_EVERY, Array, add_rician_noise, bias_field, crop_kspace, digitize
+from mrisynth.data.phantom.deformation import misalign
+from mrisynth.data.scans.volumes import Volume, read_volume, write_image
 from mrisynth.data.workers import map_in_processes
 from mrisynth.errors import InvalidInputError
 

@@ -15,14 +15,22 @@ from pydantic import Field
 
 import mrisynth
 from mrisynth.config import Config
-from mrisynth.data import anatomy as tissue
-from mrisynth.data.acquisition import LOW_EVERY, Array, Size, add_rician_noise, bias_field, crop_kspace, digitize
-from mrisynth.data.anatomy import Anatomy
-from mrisynth.data.deformation import Misalignment, misalign
 from mrisynth.data.pairs import claim_folder, write_pairs
-from mrisynth.data.template import borrow
-from mrisynth.data.truth import Truth, coarse_points, map_points
-from mrisynth.data.volumes import read_volume, write_image
+from mrisynth.data.phantom import anatomy as tissue
+from mrisynth.data.phantom.acquisition import (
+    LOW_EVERY,
+    Array,
+    Size,
+    add_rician_noise,
+    bias_field,
+    crop_kspace,
+    digitize,
+)
+from mrisynth.data.phantom.anatomy import Anatomy
+from mrisynth.data.phantom.deformation import Misalignment, misalign
+from mrisynth.data.phantom.template import borrow
+from mrisynth.data.phantom.truth import Truth, coarse_points, map_points
+from mrisynth.data.scans.volumes import read_volume, write_image
 from mrisynth.data.workers import map_in_processes
 from mrisynth.errors import InvalidInputError
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mrisynth.config import Config
-from mrisynth.data.store import FULL_SCALE
+from mrisynth.data.store.records import FULL_SCALE
 from mrisynth.errors import InvalidInputError
 
 VERSION = 1

@@ -13,13 +13,14 @@ from zipfile import BadZipFile, ZipFile
 
 from filelock import Timeout
 
-from mrisynth.data.arrays import check_arrays
-from mrisynth.data.artefacts import read_manifest
-from mrisynth.data.digests import read_digests
+from mrisynth.data.preparation.subject import STAGES, SubjectJob
 from mrisynth.data.quality.decisions import read_decisions
-from mrisynth.data.store import (
+from mrisynth.data.store.arrays import check_arrays
+from mrisynth.data.store.artefacts import read_manifest
+from mrisynth.data.store.digests import read_digests
+from mrisynth.data.store.prepared import PreparedSubject
+from mrisynth.data.store.records import (
     REMEDY,
-    PreparedSubject,
     check_version,
     is_prepared,
     lock,
@@ -27,7 +28,6 @@ from mrisynth.data.store import (
     read_record,
     subject_folder,
 )
-from mrisynth.data.subject import STAGES, SubjectJob
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
 from mrisynth.files import digest, sha256_file
 

@@ -12,11 +12,12 @@ from typing import Any, Literal
 from filelock import Timeout
 
 from mrisynth.data.cohort import Finding, Pair, check_pairs
-from mrisynth.data.digests import digest_inputs
 from mrisynth.data.jobs import Started, run_jobs
-from mrisynth.data.preparation_config import PreparationConfig, load_config
-from mrisynth.data.registration import GivenConfig
-from mrisynth.data.store import (
+from mrisynth.data.preparation.config import PreparationConfig, load_config
+from mrisynth.data.preparation.registration import GivenConfig
+from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
+from mrisynth.data.store.digests import digest_inputs
+from mrisynth.data.store.records import (
     SCHEMA_VERSION,
     SPLITS,
     check_version,
@@ -26,8 +27,7 @@ from mrisynth.data.store import (
     read_cohort,
     read_record,
 )
-from mrisynth.data.subject import SubjectJob, prepare_subject
-from mrisynth.data.verification import explain_rebuilds
+from mrisynth.data.store.verification import explain_rebuilds
 from mrisynth.data.workers import count_fitting, estimate_memory
 from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.files import digest, write_json

@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mrisynth.data.acquisition import Array
-from mrisynth.data.deformation import STRIDE
+from mrisynth.data.phantom.acquisition import Array
+from mrisynth.data.phantom.deformation import STRIDE
 from mrisynth.files import write_with
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mrisynth import __version__
-from mrisynth.data.store import explain_disk_error, lock, read_object
+from mrisynth.data.store.records import explain_disk_error, lock, read_object
 from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.files import digest, publish, sha256_file, write_json
 

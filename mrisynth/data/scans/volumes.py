@@ -9,12 +9,12 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mrisynth.data import inspection
-from mrisynth.data.dicom import check_dicom_folder
-from mrisynth.data.inspection import Problem
-from mrisynth.data.nifti import check_nifti, is_nifti
-from mrisynth.data.nifti_header import NiftiHeader
-from mrisynth.data.text_headers import check_text_header, is_text_header
+from mrisynth.data.scans import inspection
+from mrisynth.data.scans.dicom import check_dicom_folder
+from mrisynth.data.scans.inspection import Problem
+from mrisynth.data.scans.nifti import check_nifti, is_nifti
+from mrisynth.data.scans.nifti_header import NiftiHeader
+from mrisynth.data.scans.text_headers import check_text_header, is_text_header
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import write_with
 

@@ -10,10 +10,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mrisynth.config import Config
-from mrisynth.data.bias import BiasConfig
 from mrisynth.data.cohort import Pair
-from mrisynth.data.intensity import IntensityConfig
-from mrisynth.data.registration import CorrelationConfig, GivenConfig, RegistrationConfig
+from mrisynth.data.preparation.bias import BiasConfig
+from mrisynth.data.preparation.intensity import IntensityConfig
+from mrisynth.data.preparation.registration import CorrelationConfig, GivenConfig, RegistrationConfig
 from mrisynth.errors import InvalidInputError, NotFoundError
 
 

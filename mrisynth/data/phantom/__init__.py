@@ -1,0 +1,1 @@
+"""Cohorts with known truth, and low-field partners for scans that have none."""

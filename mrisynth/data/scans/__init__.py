@@ -1,0 +1,1 @@
+"""Reading and judging one scan, whatever its format."""

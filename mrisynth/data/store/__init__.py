@@ -1,0 +1,1 @@
+"""What preparation leaves on disk, content-addressed."""
