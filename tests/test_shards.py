@@ -84,10 +84,25 @@ def test_every_patch_holds_tissue(cohort):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"size": 9}, {"per_subject": 11}, {"axes": (0,)}, {"tissue": 0.2}], ids=str
+    "change",
+    [{"seed": 1}, {"size": 9}, {"per_subject": 11}, {"axes": (0,)}, {"tissue": 0.2}, {"foreground": 0.5}],
+    ids=str,
 )
 def test_another_config_is_another_shard(cohort, change):
     assert shards.ensure(cohort, CONFIG.model_copy(update=change)).key != shards.ensure(cohort, CONFIG).key
+
+
+def test_shards_of_earlier_versions_keep_their_keys(cohort):
+    # As the version before `patches.foreground` named it.
+    assert shards.ensure(cohort, CONFIG).key == "c7933117793dfb24"
+
+
+def test_centres_lie_in_tissue_as_often_as_asked(cohort):
+    config = PatchConfig(size=8, per_subject=40, foreground=1.0)
+    patches = shards.ensure(cohort, config).train
+    for number in range(len(patches)):
+        mask = make_volumes(("ant", "bee")[patches.subject[number]], SHAPE)[2]
+        assert window(mask, patches.locations, number, 8)[4, 4] == 1
 
 
 def test_another_split_of_the_same_subjects_is_another_shard(tmp_path, cohort):
