@@ -117,18 +117,16 @@ def measure(pair: Pair, truth: Truth, methods: list[str]) -> list[dict[str, Any]
 
 def shading(raw: dict[str, sitk.Image], corrected: dict[str, sitk.Image], truth: Truth) -> dict[str, float]:
     """The remaining bias of both scans before and after correction."""
-    fields = {"high": truth.high_bias, "low": truth.low_bias}
-    factors = {"high": 1, "low": truth.high_bias.shape[0] // truth.low_bias.shape[0]}
+    fields = {"high": (truth.high_bias, truth.mask), "low": (truth.low_bias, truth.low_mask)}
     found = {}
     for name, after in (("high", "after N4"), ("low", "after N4 ")):
-        # The low field's tissue lies somewhere else, by a few voxels at most: smooth fields hardly tell.
-        mask = truth.mask[(slice(None, None, factors[name]),) * 3]
+        field, mask = fields[name]
         before = sitk.GetArrayFromImage(raw[name])
         estimate = np.divide(
             before, sitk.GetArrayFromImage(corrected[name]), out=np.ones_like(before), where=before > 0
         )
-        found[f"{name} bias"] = remaining_bias(fields[name], np.ones_like(before), mask & (before > 0))
-        found[after] = remaining_bias(fields[name], estimate, mask & (before > 0))
+        found[f"{name} bias"] = remaining_bias(field, np.ones_like(before), mask & (before > 0))
+        found[after] = remaining_bias(field, estimate, mask & (before > 0))
     return found
 
 
