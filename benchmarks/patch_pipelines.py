@@ -28,10 +28,12 @@ def monai_passes(volumes: Volumes, size: int, workers: int) -> dict[str, Pass]:
 
     set_track_meta(False)
     items = [{name: torch.from_numpy(array)[None] for name, array in volume.items()} for volume in volumes]
+    # What is not cropped is copied for every crop, so each has what it needs and no more.
+    pairs = [{name: item[name] for name in ("low", "high")} for item in items]
     roi = (1, size, size)
 
-    def loader(transforms: Any, samples: int, workers: int, rounds: int = 1) -> Iterable[Any]:
-        cached = CacheDataset(items * rounds, transforms, progress=False, copy_cache=False)
+    def loader(items: list[Any], transforms: Any, samples: int, workers: int) -> Iterable[Any]:
+        cached = CacheDataset(items, transforms, progress=False, copy_cache=False)
         size = BATCH_SIZE // samples
         kept = workers > 0
         return MonaiLoader(cached, workers, batch_size=size, shuffle=True, persistent_workers=kept)
@@ -42,26 +44,26 @@ def monai_passes(volumes: Volumes, size: int, workers: int) -> dict[str, Pass]:
     def labelled(samples: int) -> Any:
         indices = FgBgToIndicesd("mask")  # cached: else every crop looks through the whole mask
         found = {"fg_indices_key": "mask_fg_indices", "bg_indices_key": "mask_bg_indices"}
-        crop = RandCropByPosNegLabeld(["low", "high"], "mask", roi, pos=1, neg=1, num_samples=samples, **found)
+        crop = RandCropByPosNegLabeld(["low", "high", "mask"], "mask", roi, pos=1, neg=1, num_samples=samples, **found)
         return Compose([indices, crop])
 
     def count(batch: Any) -> int:
         return len(batch["low"])
 
     made = {
-        "MONAI CacheDataset, RandSpatialCropSamplesd, 4 a volume": loader(spatial(4), 4, 0),
-        "the same, 32 a volume": loader(spatial(32), 32, 0),
-        "MONAI CacheDataset, RandCropByPosNegLabeld, 4 a volume": loader(labelled(4), 4, 0),
+        "MONAI CacheDataset, RandSpatialCropSamplesd, 4 a volume": loader(pairs, spatial(4), 4, 0),
+        "the same, 32 a volume": loader(pairs, spatial(32), 32, 0),
+        "MONAI CacheDataset, RandCropByPosNegLabeld, 4 a volume": loader(items, labelled(4), 4, 0),
     }
     if workers:
         # Every volume eight times an epoch: workers fill their pipes anew in each.
         name = f"MONAI CacheDataset, RandSpatialCropSamplesd, 4 a volume, {workers} workers"
-        made[name] = loader(spatial(4), 4, workers, rounds=8)
+        made[name] = loader(pairs * 8, spatial(4), 4, workers)
     return {name: _one_pass(batches, count) for name, batches in made.items()}
 
 
 def torchio_passes(volumes: Volumes, size: int, workers: int) -> dict[str, Pass]:
-    """A Queue of an epoch's patches over subjects in memory, 32 patches each time that a subject is taken."""
+    """A Queue that holds an epoch over subjects in memory: 300 patches each time that one is taken, as our shards."""
     import torchio as tio
 
     subjects = [
@@ -75,13 +77,13 @@ def torchio_passes(volumes: Volumes, size: int, workers: int) -> dict[str, Pass]
     def loader(workers: int) -> Iterable[Any]:
         sampler = tio.UniformSampler((1, size, size))
         dataset = tio.SubjectsDataset(subjects)
-        queue = tio.Queue(dataset, 32 * len(subjects), 32, sampler, num_workers=workers, start_background=False)
+        queue = tio.Queue(dataset, 300 * len(subjects), 300, sampler, num_workers=workers, start_background=False)
         return tio.SubjectsLoader(queue, batch_size=BATCH_SIZE, num_workers=0)
 
     def count(batch: Any) -> int:
         return len(batch["low"][tio.DATA])
 
-    made = {"TorchIO Queue, UniformSampler, 32 a volume": loader(0)}
+    made = {"TorchIO Queue, UniformSampler, 300 a volume": loader(0)}
     if workers:
         made[f"the same, {workers} workers"] = loader(workers)
     return {name: _one_pass(batches, count) for name, batches in made.items()}

@@ -69,7 +69,8 @@ class Shards:
 def ensure(cohort: PreparedCohort, config: PatchConfig) -> Shards:
     """The patches of a cohort, cut first if nobody has: all others wait for the first, and map the same files.
 
-    The arrays are read-only, of which `torch.from_numpy` warns; to train, copy them to the device once.
+    The arrays are read-only, of which `torch.from_numpy` warns. Nothing is read before it is used, and all processes of
+    a machine share the pages; a GPU needs a copy of its own, once.
 
     Raises:
         InvalidInputError: a split has no subject, a subject has too little tissue for `config`, or a shard is damaged.
