@@ -16,7 +16,8 @@ from mrisynth.errors import InvalidInputError
 Blend = Literal["average", "crop", "hann", "gaussian"]
 
 _ADDED_LATER = ("foreground",)
-"""Fields of `PatchConfig` that stores with shards did not know: in a key only where they are used."""
+"""Fields of `PatchConfig` that came when there were stores with shards: in a key only where they are not at their
+default, which gives the patches of before and must stay as it is."""
 
 
 class PatchConfig(Config):
@@ -43,7 +44,7 @@ class PatchConfig(Config):
         return axes
 
     def content(self) -> dict[str, Any]:
-        """What decides the patches, for their key; equal for a config that was written before a field existed."""
+        """What decides the patches, for their key: without the later fields that change nothing."""
         unused = {name for name in _ADDED_LATER if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude=unused)
 

@@ -162,8 +162,8 @@ def _places(
     """
     import torch
 
-    rows, columns = (torch.tensor(first) - first[0] for first in (plan.rows, plan.columns))
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(mode=False):  # as in `_weights`
+        rows, columns = (torch.tensor(first) - first[0] for first in (plan.rows, plan.columns))
         image, row, column = torch.cartesian_prod(torch.arange(images), rows, columns).to(device).unbind(1)
     return image, row, column
 
