@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def train_stub(
     rungs: tuple[int, ...] = (),
     device: str = "cpu",
     attempt: str = "local",
+    confirm: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """Train nothing, and leave on disk and yield what a trial would."""
     trial, state = TrialDirectory(directory), {"epoch": 0}
@@ -56,6 +57,7 @@ def train_stub(
             "attempt": attempt,
         }
         history.append(record)
+        confirm()
         write_json(checkpoint, {"epoch": epoch, "history": history})
         with trial.history.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
@@ -94,6 +96,8 @@ def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> Non
     if epoch == config.get("die_at") and not (trial.root / "died").exists():
         (trial.root / "died").touch()
         os.kill(os.getpid(), 9)
+    if epoch == config.get("too_large_at"):
+        raise MemoryError("cannot allocate 90 GB")
     if epoch == config.get("reject_at"):
         from mrisynth.training.trial import TrialRejected
 

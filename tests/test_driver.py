@@ -14,7 +14,7 @@ from mrisynth.files import read_json
 from mrisynth.results.index import read_index
 from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_state
 from mrisynth.search import driver
-from mrisynth.search.driver import drive, extend_sweep, resume_sweep, start_sweep
+from mrisynth.search.driver import Again, drive, resume_sweep, start_sweep
 from mrisynth.search.lease import hold
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import parse_space, with_overrides
@@ -36,17 +36,17 @@ def without_ray(monkeypatch):
     monkeypatch.setattr(driver, "run_trials", run_here)
 
 
-def run_here(conductor, index, *, capacity, should_stop):
+def run_here(conductor, index, *, capacity, should_stop, grace):
     from mrisynth.search.worker import train_trial
 
     Executor(conductor, train=train_trial).run()
 
 
-def run_stub(conductor, index, *, capacity, should_stop):
+def run_stub(conductor, index, *, capacity, should_stop, grace):
     Executor(conductor).run()
 
 
-def refuse_to_run(conductor, index, *, capacity, should_stop):
+def refuse_to_run(conductor, index, *, capacity, should_stop, grace):
     pytest.fail("Ray was started")
 
 
@@ -98,19 +98,19 @@ def test_a_sweep_is_resumed_and_extended(store, results, monkeypatch):
     monkeypatch.setattr(driver, "run_trials", refuse_to_run)
     assert resume_sweep(results / "mine").trials == {"completed": 1}
     monkeypatch.setattr(driver, "run_trials", run_here)
-    assert extend_sweep(results / "mine", trials=2).trials == {"completed": 2}
-    assert resume_sweep(results / "mine", retry=["completed"]).trials == {"completed": 4}
+    assert resume_sweep(results / "mine", again=Again(budget_trials=2)).trials == {"completed": 2}
+    assert resume_sweep(results / "mine", again=Again(kinds=["completed"])).trials == {"completed": 4}
     assert read_json(results / "mine" / "trials" / "2" / "origin.json")["retry_of"] == 0
 
 
 def test_what_was_set_holds_when_it_is_resumed(store, results, monkeypatch):
     monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
     start(store, results, epochs=5, **{"budget.trials": 2})
-    extend_sweep(results / "mine", trials=3)
+    resume_sweep(results / "mine", again=Again(budget_trials=3))
     assert set(map(len, epochs_trained(SweepDirectory(results / "mine")).values())) == {5}
 
 
-def run_stub_of_space(conductor, index, *, capacity, should_stop):
+def run_stub_of_space(conductor, index, *, capacity, should_stop, grace):
     from stub_trial import train_stub
 
     Executor(conductor, train=lambda config, **where: train_stub({"epochs": 1, **config, "x": 0.1}, **where)).run()
@@ -162,7 +162,7 @@ def test_weights_that_went_missing_are_said_before_a_sweep_goes_on(store, result
         resume_sweep(results / "mine")
 
 
-def stop_at_once(conductor, index, *, capacity, should_stop):
+def stop_at_once(conductor, index, *, capacity, should_stop, grace):
     raise KeyboardInterrupt
 
 
@@ -242,7 +242,7 @@ def test_a_sweep_in_which_nothing_completes_says_so(tmp_path, monkeypatch):
     assert sweep_state(sweep) == "failed"
 
 
-def reject_all(conductor, index, *, capacity, should_stop):
+def reject_all(conductor, index, *, capacity, should_stop, grace):
     while not isinstance(assignment := conductor.next_trial(), str):
         conductor.hear(assignment.number, {"rejected": "diverged", "message": "nan"})
 
@@ -250,7 +250,7 @@ def reject_all(conductor, index, *, capacity, should_stop):
 def test_if_tune_breaks_it_is_started_again(tmp_path, monkeypatch):
     left = [3]
 
-    def break_sometimes(conductor, index, *, capacity, should_stop):
+    def break_sometimes(conductor, index, *, capacity, should_stop, grace):
         executor = Executor(conductor)
         executor.fill()
         executor.step(next(iter(executor.running)))
@@ -267,7 +267,7 @@ def test_if_tune_breaks_it_is_started_again(tmp_path, monkeypatch):
 
 
 def test_if_tune_always_breaks_the_sweep_fails(tmp_path, monkeypatch):
-    def broken(conductor, index, *, capacity, should_stop):
+    def broken(conductor, index, *, capacity, should_stop, grace):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(driver, "run_trials", broken)
@@ -287,7 +287,7 @@ def test_progress_is_told_trial_by_trial(tmp_path, monkeypatch):
 
 
 def test_a_sweep_whose_workers_always_fail_raises_why(tmp_path, monkeypatch):
-    def lose_all(conductor, index, *, capacity, should_stop):
+    def lose_all(conductor, index, *, capacity, should_stop, grace):
         while not isinstance(assignment := conductor.next_trial(), str):
             conductor.fail_attempt(assignment.number)
             conductor.lose(assignment.number)

@@ -9,7 +9,8 @@ from search_fixtures import STUB
 from mrisynth.files import read_json
 from mrisynth.results.store import TrialDirectory
 from mrisynth.search import worker as worker_module
-from mrisynth.search.worker import FencedError, TrialWorker, find_function
+from mrisynth.search.attempts import FencedError
+from mrisynth.search.worker import TrialWorker, find_function
 
 
 @pytest.fixture

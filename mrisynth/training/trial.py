@@ -12,7 +12,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ class _Trial:
     rungs: frozenset[int]
     device: torch.device
     attempt: str
+    confirm: Callable[[], None]
 
 
 def run(
@@ -82,6 +83,7 @@ def run(
     rungs: Sequence[int] = (),
     device: str = "cpu",
     attempt: str = "local",
+    confirm: Callable[[], None] = lambda: None,
 ) -> Iterator[Record]:
     """Train and score one trial, from the start or from the checkpoint in its folder.
 
@@ -95,6 +97,7 @@ def run(
         rungs: epochs after which to score; the end is always scored.
         device: "cpu", "cuda" or "cuda:1".
         attempt: a name for this attempt, kept in the records.
+        confirm: called right before anything in the folder is changed; raises where the trial is another's by now.
 
     Yields:
         A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, the losses `train`,
@@ -110,10 +113,10 @@ def run(
     rejection = None
     try:
         _write_config(trial.config, config)
-        setting = _Trial(config, open_cohort(store), trial, frozenset(rungs), find_device(device), attempt)
+        setting = _Trial(config, open_cohort(store), trial, frozenset(rungs), find_device(device), attempt, confirm)
         yield from _run(setting)
     except (MemoryError, RuntimeError, TrialRejected) as error:
-        rejection = _rejection(error)
+        rejection = as_rejection(error)
         if rejection is None:
             raise
         _log(trial, f"rejected: {rejection}")
@@ -147,7 +150,9 @@ def _run(trial: _Trial) -> Iterator[Record]:
             _refuse_not_finite(record["epoch"], "score", evaluation.values)
         record["seconds"] = round(time.perf_counter() - began, 3)
         state.history.append(record)
-        checkpoint.save(_checkpoint(trial), state, config=config, data_key=trial.cohort.data_key)
+        data_key = trial.cohort.data_key
+        checkpoint.save(_checkpoint(trial), state, config=config, data_key=data_key, confirm=trial.confirm)
+        trial.confirm()
         _append(trial.directory.history, record)
         if evaluation is not None:
             _publish(trial, state, slices, evaluation)
@@ -184,6 +189,7 @@ def _catch_up(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlice
     """Finish what an interrupted attempt left undone after its last checkpoint: history, images and summary."""
     lines = b"".join(map(_line, state.history))
     path = trial.directory.history
+    trial.confirm()
     if not path.exists() or path.read_bytes() != lines:
         write_bytes(path, lines)
     if state.history and state.history[-1]["scores"] is not None and _published(trial) != state.epoch:
@@ -237,6 +243,7 @@ def chosen_generator(state: TrainingState) -> nn.Module:
 
 def _publish(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], evaluation: Evaluation) -> None:
     """Write the images, and the summary when they are there."""
+    trial.confirm()
     images: list[str] = []
     title = f"trial {trial.directory.root.name}"
     for subject in slices:
@@ -261,6 +268,7 @@ def _publish(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices
         "versions": _versions(),
         "images": images,
     }
+    trial.confirm()
     write_json(trial.directory.summary, summary)
     scores = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.values.items())
     _log(trial.directory, f"epoch {state.epoch} of {trial.config.epochs} after {seconds:.1f} s: {scores}")
@@ -286,8 +294,8 @@ def _refuse_not_finite(epoch: int, what: str, values: dict[str, float]) -> None:
             raise TrialRejected("diverged", f"epoch {epoch}: the {what} {name!r} is {value}")
 
 
-def _rejection(error: Exception) -> TrialRejected | None:
-    """The error as a rejection of the trial; None if it is something else."""
+def as_rejection(error: Exception) -> TrialRejected | None:
+    """The error as a rejection of the trial: it was one, or memory ran out; None if it is something else."""
     if isinstance(error, TrialRejected):
         return TrialRejected(error.reason, error.message)
     text = str(error)
