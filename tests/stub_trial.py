@@ -36,11 +36,13 @@ def train_stub(
     checkpoint = trial.checkpoint / "state.json"
     if checkpoint.is_file():
         state = read_json(checkpoint)
-        write_bytes(trial.history, "".join(json.dumps(line) + "\n" for line in state["history"]).encode())
+        lines = "".join(json.dumps(line) + "\n" for line in state["history"]).encode()
+        whole = trial.history.is_file() and trial.history.read_bytes() == lines
+        write_bytes(trial.history, lines)
         _summarize(trial, config, state["history"][-1])
+        if state["history"][-1]["final"] or not whole:
+            yield state["history"][-1]
     history = state.get("history", [])
-    if history and history[-1]["final"]:
-        yield history[-1]
     for epoch in range(state["epoch"] + 1, config["epochs"] + 1):
         _misbehave(config, epoch, trial)
         scored = epoch in rungs or epoch == config["epochs"]

@@ -408,7 +408,7 @@ def test_a_fresh_process_gives_the_bits_of_a_reused_one(store: Path, finished: P
 def test_a_memory_that_is_full_for_real_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)
-    rejection = trial._rejection(caught.value)
+    rejection = trial.as_rejection(caught.value)
     assert rejection is not None
     assert rejection.reason == "out of memory"
 

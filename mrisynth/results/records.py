@@ -154,7 +154,7 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def _started(attempts: Path) -> datetime | None:
     """When the first attempt began."""
     try:
-        files = sorted(attempts.glob("*.json"))
+        files = sorted(attempts.glob("[!.]*.json"))
     except OSError:
         return None
     moments = [moment for file in files if (moment := _moment(read_mapping(file).get("started")))]

@@ -20,7 +20,7 @@ from mrisynth.results.store import SweepDirectory, append_event, read_records, r
 from mrisynth.search.assignment import Assignment
 from mrisynth.search.attempts import Failure, new_attempt, noted_failure
 from mrisynth.search.judge import Judge, LiveTrial
-from mrisynth.search.outcome import Outcome, write_outcome
+from mrisynth.search.outcome import Kind, Outcome, write_outcome
 from mrisynth.search.plan import Plan, TrialPlan
 from mrisynth.search.pruning import rung_epochs
 from mrisynth.search.space import Infeasible
@@ -127,11 +127,8 @@ class Conductor:
         """
         if not self.begin(number):
             return False
-        live = self.live[number]
         new_attempt(self.sweep.trial(number))  # a worker that was cut off with its driver may still write
-        for record in read_records(self.sweep.trial(number).history):
-            live.hear(record)
-        outcome = self._judge.judge_missed(number, live, math.inf)
+        outcome = self._catch_up(number)
         if outcome is not None:
             self._end(number, outcome)
             return False
@@ -152,15 +149,15 @@ class Conductor:
         if number not in self.live:  # it was stopped on request meanwhile
             return True
         if "rejected" in record:
-            if record["rejected"] == "out of memory" and self._enlarge(number, record["message"]):
-                return True
-            self._end(number, Outcome("rejected", record["message"], record["rejected"]))
+            if record["rejected"] != "out of memory" or not self._enlarge(number, record["message"]):
+                rejected = Outcome("rejected", record["message"], record["rejected"])
+                self._end(number, self._catch_up(number) or rejected)
             return True
         append_event(self.sweep, "epoch", number=number, epoch=record["epoch"], pid=record["pid"], host=record["host"])
         live = self.live[number]
+        missed = self._catch_up(number, before=record["epoch"]) if record["epoch"] > live.epoch + 1 else None
         live.hear(record)
-        judge = self._judge
-        outcome = judge.judge_missed(number, live, record["epoch"]) or judge.judge(number, live, record)
+        outcome = missed or self._judge.judge(number, live, record)
         if outcome is None:
             self.changed()
             return False
@@ -189,11 +186,10 @@ class Conductor:
         if number not in self.live:
             return
         failure = self.live[number].failure
-        if failure.reason == "out of memory":
-            self._end(number, Outcome("rejected", failure.message, failure.reason))
-            return
-        self._losses += 1
-        self._end(number, Outcome("lost", failure.message, failure.reason))
+        kind: Kind = "rejected" if failure.reason == "out of memory" else "lost"
+        outcome = self._catch_up(number) or Outcome(kind, failure.message, failure.reason)
+        self._losses += outcome.kind == "lost"
+        self._end(number, outcome)
         if self._losses >= LOSSES_IN_A_ROW:
             self.failure = MrisynthError(
                 f"{self._losses} trials in a row were lost, the last one ({number}) because: {failure.message}; see "
@@ -278,6 +274,13 @@ class Conductor:
             train=self.plan.train,
             gpu=find_share(self.study, number),
         )
+
+    def _catch_up(self, number: int, *, before: float = math.inf) -> Outcome | None:
+        """Hear what was lost with a worker or a driver and stands in the history; an outcome may follow from it."""
+        records = [record for record in read_records(self.sweep.trial(number).history) if record["epoch"] < before]
+        for record in records:
+            self.live[number].hear(record)
+        return self._judge.judge_missed(number, self.live[number], records)
 
     def _inherit(self, number: int, live: LiveTrial, old: int) -> None:
         """Let a retry start where the trial that it repeats was, with the rungs that this one had passed."""

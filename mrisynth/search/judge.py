@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from mrisynth.results.store import SweepDirectory, append_event, read_records
+from mrisynth.results.store import SweepDirectory, append_event
 from mrisynth.search.attempts import Failure
 from mrisynth.search.outcome import Outcome, completed
 from mrisynth.search.plan import Plan, TrialPlan
@@ -59,7 +59,7 @@ class Judge:
         epoch, scores = record["epoch"], record["scores"]
         if record["final"]:
             return completed({name: scores[name] for name in self.plan.objectives})
-        if epoch not in live.rungs or scores is None:
+        if epoch not in live.rungs or epoch in live.judged or scores is None:
             return None
         live.judged.add(epoch)
         metric = next(iter(self.plan.objectives))
@@ -71,10 +71,9 @@ class Judge:
         message = f"after epoch {epoch} its {metric} of {value:.4g} was not among the best {self.plan.keep:.0%}"
         return Outcome("pruned", f"{message} of the {live.config.family} trials", rung=epoch, values={metric: value})
 
-    def judge_missed(self, number: int, live: LiveTrial, before: float) -> Outcome | None:
-        """Judge the rungs before an epoch whose records were lost with a worker or a driver; its history has them."""
-        missed = {epoch for epoch in live.rungs if epoch < before} - live.judged
-        records = read_records(self.sweep.trial(number).history) if missed else []
+    def judge_missed(self, number: int, live: LiveTrial, records: list[dict[str, Any]]) -> Outcome | None:
+        """Judge the rungs whose records were lost with a worker or a driver, and were found in the trial's history."""
+        missed = set(live.rungs) - live.judged
         outcomes = (self.judge(number, live, record) for record in records if record["epoch"] in missed)
         return next((outcome for outcome in outcomes if outcome is not None), None)
 

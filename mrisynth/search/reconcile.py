@@ -66,7 +66,7 @@ def wait_for_orphans(sweep: SweepDirectory, numbers: list[int], *, pause: Callab
 
 def _workers(directory: TrialDirectory) -> list[int]:
     """The live processes of this host that once took the trial up."""
-    attempts = [read_json(path) for path in sorted(directory.attempts.glob("*.json"))]
+    attempts = [read_json(path) for path in sorted(directory.attempts.glob("[!.]*.json"))]
     return [
         attempt["pid"]
         for attempt in attempts

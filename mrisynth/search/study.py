@@ -144,7 +144,7 @@ def _refuse_retry(stored: list[FrozenTrial], number: int, repeated: Mapping[int,
 
 
 def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: int, pruned: bool) -> None:
-    """Store where a trial stood on a rung, and the verdict with it, at once: a driver killed after it decides no other.
+    """Store where a trial stood on a rung, then the verdict with it: a driver killed after that decides no other.
 
     Args:
         study: the study.
@@ -155,10 +155,10 @@ def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: 
     """
     trial = _open_trial(study, number)
     stored = {"epoch": epoch, "value": standing.value, "family": standing.family, "pruned": pruned}
-    trial.set_user_attr(f"rung:{standing.rung}", stored)
-    # Optuna refuses intermediate values in a study of several objectives.
-    if len(study.directions) == 1:
+    # Optuna refuses intermediate values in a study of several objectives, and one that it has already.
+    if len(study.directions) == 1 and epoch not in find_trial(study, number).intermediate_values:
         trial.report(standing.value, epoch)
+    trial.set_user_attr(f"rung:{standing.rung}", stored)
 
 
 def find_verdict(study: optuna.Study, number: int, rung: int) -> bool | None:

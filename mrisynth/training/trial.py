@@ -88,7 +88,8 @@ def run(
     """Train and score one trial, from the start or from the checkpoint in its folder.
 
     Whatever is interrupted, the folder stays whole: the checkpoint is replaced first, then the history, the images, and
-    the summary last. A trial that had already finished gives its last record again and nothing else.
+    the summary last. A trial that had already finished gives its last record again and nothing else; one that was cut
+    off between checkpoint and history gives its last record first, of which nobody can have heard.
 
     Args:
         config: the trial.
@@ -133,9 +134,9 @@ def _run(trial: _Trial) -> Iterator[Record]:
     patches = shards.ensure(trial.cohort, config.patches)
     prepare_torch(config, trial.device)
     state = _start(trial)
-    _catch_up(trial, state, slices, patches)
-    if state.epoch == config.epochs:
+    if not _catch_up(trial, state, slices, patches) or state.epoch == config.epochs:
         yield state.history[-1]
+    if state.epoch == config.epochs:
         return
     training = to_device(patches.train.low, patches.train.high, trial.device)
     validation = to_device(patches.validation.low, patches.validation.high, trial.device)
@@ -185,15 +186,21 @@ def _start(trial: _Trial) -> TrainingState:
     return state
 
 
-def _catch_up(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], patches: Shards) -> None:
-    """Finish what an interrupted attempt left undone after its last checkpoint: history, images and summary."""
+def _catch_up(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], patches: Shards) -> bool:
+    """Finish what an interrupted attempt left undone after its last checkpoint: history, images and summary.
+
+    Returns:
+        Whether the history was whole; if it was not, nobody can have heard of the last epoch.
+    """
     lines = b"".join(map(_line, state.history))
     path = trial.directory.history
+    whole = path.read_bytes() == lines if path.exists() else not state.history
     trial.confirm()
-    if not path.exists() or path.read_bytes() != lines:
+    if not whole:
         write_bytes(path, lines)
     if state.history and state.history[-1]["scores"] is not None and _published(trial) != state.epoch:
         _publish(trial, state, slices, _evaluate(trial, state, slices, patches))
+    return whole
 
 
 def _published(trial: _Trial) -> int | None:
