@@ -101,6 +101,6 @@ def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> Non
     if epoch == config.get("too_large_at"):
         raise MemoryError("cannot allocate 90 GB")
     if epoch == config.get("reject_at"):
-        from mrisynth.training.trial import TrialRejected
+        from mrisynth.training.diagnosis import TrialRejected
 
         raise TrialRejected("diverged", f"epoch {epoch}: the training loss 'l1' is nan")

@@ -33,6 +33,7 @@ _TRIAL_FIELDS = {
     "outcome": pa.string(),
     "reason": pa.string(),
     "message": pa.string(),
+    "warning": pa.string(),
     "family": pa.string(),
     "generator": pa.string(),
     "adversary": pa.string(),

@@ -115,7 +115,7 @@ class Lease:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal asks for a clean end; the second one ends it at once."""
         if self.signal is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.signal = number
         self._asked.set()
 
@@ -144,6 +144,9 @@ def hold(sweep: SweepDirectory, *, pause: Callable[[float], None] = time.sleep) 
         try:
             with _beating(lease):
                 yield lease
+        except KeyboardInterrupt:
+            lease.state = "stopped"
+            raise
         finally:
             with contextlib.suppress(LeaseLostError):
                 lease.check()

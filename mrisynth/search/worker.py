@@ -117,7 +117,7 @@ def find_function(path: str) -> Train:
 
 def _rejection(error: Exception) -> Record | None:
     """What to report if an error is the configuration's fault; None if it is not."""
-    from mrisynth.training.trial import as_rejection
+    from mrisynth.training.diagnosis import as_rejection
 
     rejection = as_rejection(error)
     return None if rejection is None else {"rejected": rejection.reason, "message": rejection.message}

@@ -7,7 +7,6 @@ stop after any record, and continue later from the folder that it left.
 import contextlib
 import gc
 import json
-import math
 import os
 import platform
 import socket
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from mrisynth.data import slices as slices_of
 from mrisynth.data.shards import Shards
 from mrisynth.data.slices import SubjectSlices
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
-from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
+from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.models import count_parameters
 from mrisynth.models.forest import Forest
@@ -36,30 +35,17 @@ from mrisynth.results.pictures import write_pictures
 from mrisynth.results.store import TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig
+from mrisynth.training.diagnosis import (
+    TrialRejected,
+    as_rejection,
+    find_warnings,
+    refuse_lost_cause,
+    refuse_not_finite,
+)
 from mrisynth.training.evaluation import Evaluation, evaluate, shown
 from mrisynth.training.loop import EpochLosses, TrainingState, find_device, prepare_torch, start, to_device, train
 
 Record = dict[str, Any]
-Reason = Literal["diverged", "collapsed", "out of memory", "infeasible"]
-
-# A generator whose output varies from patch to patch by less than this share of what high-field patches do says
-# nothing of its input. Two epochs in a row, since a first epoch may pass through such a state.
-_COLLAPSED = 1e-3
-# What torch and CUDA's libraries say, in plain RuntimeErrors, when memory ran out.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-
-
-class TrialRejected(MrisynthError):  # noqa: N818 - named as the outcome is, like Optuna's TrialPruned
-    """The trial's configuration, not the machine, is why it gives no result; trying it again gives the same."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(reason, message)  # both, or it could not be pickled on its way between processes
-        self.reason = reason
-        self.message = message
-
-    def __str__(self) -> str:
-        """The sentence alone."""
-        return self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +88,9 @@ def run(
 
     Yields:
         A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, the losses `train`,
-        `validation` and `train_eval`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`, `host`,
-        `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as long as
-        `exact` is true.
+        `validation` and `train_eval`, `warnings`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`,
+        `host`, `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as long
+        as `exact` is true.
 
     Raises:
         TrialRejected: it diverged, collapsed, needs more memory than there is, or cannot be built.
@@ -143,12 +129,15 @@ def _run(trial: _Trial) -> Iterator[Record]:
     began = time.perf_counter()
     for losses in train(state, config, training=training, validation=validation):
         record = _record(trial, state, losses)
-        _refuse_lost_cause(config, [*state.history, record])
+        refuse_lost_cause(config.epochs, [*state.history, record])
+        record["warnings"] = find_warnings([*state.history, record])
+        for warning in record["warnings"]:
+            _log(trial.directory, f"warning: {warning}")
         evaluation = None
         if record["final"] or state.epoch in trial.rungs:
             evaluation = _evaluate(trial, state, slices, patches)
             record["scores"] = evaluation.values
-            _refuse_not_finite(record["epoch"], "score", evaluation.values)
+            refuse_not_finite(record["epoch"], "score", evaluation.values)
         record["seconds"] = round(time.perf_counter() - began, 3)
         state.history.append(record)
         data_key = trial.cohort.data_key
@@ -220,6 +209,7 @@ def _record(trial: _Trial, state: TrainingState, losses: EpochLosses) -> Record:
         "train": losses.train,
         "validation": losses.validation,
         "train_eval": losses.train_eval,
+        "warnings": [],
         "scores": None,
         "exact": state.exact,
         "seconds": 0.0,
@@ -279,38 +269,6 @@ def _publish(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices
     write_json(trial.directory.summary, summary)
     scores = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.values.items())
     _log(trial.directory, f"epoch {state.epoch} of {trial.config.epochs} after {seconds:.1f} s: {scores}")
-
-
-def _refuse_lost_cause(config: TrialConfig, history: Sequence[Record]) -> None:
-    """Reject a trial whose losses are no numbers any more, or whose generator has collapsed."""
-    epoch = history[-1]["epoch"]
-    _refuse_not_finite(epoch, "training loss", history[-1]["train"])
-    _refuse_not_finite(epoch, "validation loss", history[-1]["validation"])
-    _refuse_not_finite(epoch, "training loss in eval mode", history[-1]["train_eval"] or {})
-    latest = [record["validation"]["deviation"] for record in history[-2:]]
-    if len(latest) >= min(2, config.epochs) and max(latest) < _COLLAPSED:
-        share = f"{latest[-1]:.1e} of what the high-field patches do"
-        raise TrialRejected(
-            "collapsed", f"epoch {epoch}: whatever the input, the output is the same (it varies by {share})"
-        )
-
-
-def _refuse_not_finite(epoch: int, what: str, values: dict[str, float]) -> None:
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise TrialRejected("diverged", f"epoch {epoch}: the {what} {name!r} is {value}")
-
-
-def as_rejection(error: Exception) -> TrialRejected | None:
-    """The error as a rejection of the trial: it was one, or memory ran out; None if it is something else."""
-    if isinstance(error, TrialRejected):
-        return TrialRejected(error.reason, error.message)
-    text = str(error)
-    lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in text for word in _OUT_OF_MEMORY)
-    if not lacking:
-        return None
-    first_line, *_ = text.splitlines() or [type(error).__name__]
-    return TrialRejected("out of memory", f"the trial needs more memory than there is: {first_line}")
 
 
 def _free_memory(device: str) -> None:
