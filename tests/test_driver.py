@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,12 +11,13 @@ from prepared_fixtures import SPLITS, make_store
 from search_fixtures import SPACE, Executor, epochs_trained, kinds, make_plan, make_search, make_sweep, outcomes
 
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
-from mrisynth.files import read_json
+from mrisynth.files import read_json, write_json
 from mrisynth.results.index import read_index
-from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_state
+from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_state, timestamp, write_yaml
 from mrisynth.search import driver
+from mrisynth.search import lease as lease_module
 from mrisynth.search.driver import Again, drive, resume_sweep, start_sweep
-from mrisynth.search.lease import hold
+from mrisynth.search.lease import LeaseLostError, hold
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import parse_space, with_overrides
 
@@ -221,6 +223,93 @@ def test_changed_data_are_refused_with_the_difference(store, results, monkeypatc
     (other / "cohort.json").write_text(json.dumps({**cohort, "data_key": "other"}), encoding="utf-8")
     with pytest.raises(InvalidInputError, match=sentence):
         resume_sweep(results / "mine", store=other)
+
+
+def begun(store, results, monkeypatch, **overrides):
+    """A sweep that has ended."""
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    start(store, results, **{"budget.trials": 1, **overrides})
+    return SweepDirectory(results / "mine")
+
+
+def test_a_space_that_was_changed_is_refused_with_the_difference(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch)
+    sweep.space_yaml.write_text(SPACE.replace("{int: [1, 4]}", "{int: [1, 8]}"), encoding="utf-8")
+    before = sweep.journal.read_bytes()
+    with pytest.raises(InvalidInputError, match=r"-   dcsrn.growth: \{int: \[1, 4\]\}; \+   dcsrn.growth: .* 8\]"):
+        resume_sweep(sweep.root)
+    assert sweep.journal.read_bytes() == before
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", 4), ("set", {"epochs": 3}), ("objectives", {"ssim": "maximize"})])
+def test_what_was_asked_for_is_not_changed_behind_our_back(store, results, monkeypatch, key, value):
+    sweep = begun(store, results, monkeypatch)
+    write_yaml(sweep.sweep_yaml, {**read_yaml(sweep.sweep_yaml), key: value})
+    with pytest.raises(InvalidInputError, match=f"sweep.yaml: {key} was .* when the sweep began"):
+        resume_sweep(sweep.root)
+
+
+def test_a_sweep_of_a_newer_version_is_refused_and_one_of_an_older_is_read(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch)
+    asked, lineage = read_yaml(sweep.sweep_yaml), read_json(sweep.lineage)
+    write_yaml(sweep.sweep_yaml, {**asked, "schema_version": 2})
+    with pytest.raises(InvalidInputError, match="a newer mrisynth wrote it"):
+        resume_sweep(sweep.root)
+    write_yaml(sweep.sweep_yaml, {key: value for key, value in asked.items() if key not in ("set", "schema_version")})
+    write_json(sweep.lineage, {key: value for key, value in lineage.items() if key != "asked"})
+    assert resume_sweep(sweep.root).trials == {"completed": 1}
+
+
+@pytest.mark.parametrize("bring", [shutil.move, shutil.copytree], ids=["moved", "copied"])
+def test_a_sweep_goes_on_wherever_its_folder_and_its_data_are(store, results, tmp_path, monkeypatch, bring):
+    begun(store, results, monkeypatch)
+    bring(str(results), str(tmp_path / "elsewhere"))
+    shutil.move(store, tmp_path / "data")
+    there = SweepDirectory(tmp_path / "elsewhere" / "mine")
+    with pytest.raises(NotFoundError, match="--data STORE"):
+        resume_sweep(there.root)
+    ended = resume_sweep(there.root, store=tmp_path / "data", again=Again(budget_trials=3))
+    assert ended.trials == {"completed": 3}
+    assert set(outcomes(there)) == {0, 1, 2}
+    if bring is shutil.copytree:
+        assert set(outcomes(SweepDirectory(results / "mine"))) == {0}
+
+
+def test_a_smaller_budget_is_refused_and_leaves_the_old_one(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch, **{"budget.trials": 2})
+    with pytest.raises(InvalidInputError, match="the budget is 2 trials already; 1 would be less"):
+        resume_sweep(sweep.root, again=Again(budget_trials=1))
+    with pytest.raises(InvalidInputError, match="no limit of hours"):
+        resume_sweep(sweep.root, again=Again(budget_hours=1.0))
+    assert read_yaml(sweep.sweep_yaml)["budget"] == {"trials": 2, "hours": None}
+
+
+def test_a_sweep_that_is_held_is_not_extended(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch)
+    with hold(sweep), pytest.raises(MrisynthError, match="is held by process"):
+        resume_sweep(sweep.root, again=Again(budget_trials=5))
+    assert read_yaml(sweep.sweep_yaml)["budget"]["trials"] == 1
+
+
+def test_a_driver_that_loses_the_sweep_leaves_everything_as_it_is(tmp_path, monkeypatch):
+    sweep = make_sweep(tmp_path)
+
+    def lose_it(conductor, index, *, capacity, should_stop, grace):
+        executor = Executor(conductor)
+        executor.fill()
+        executor.step(0)
+        write_json(sweep.root / "lease.json", {"token": "x", "pid": 7, "host": "third", "time": timestamp()})
+        later = lease_module.now() + 90
+        monkeypatch.setattr(lease_module, "now", lambda: later)
+        before.update({path: path.read_bytes() for path in sweep.root.rglob("*") if path.is_file()})
+        executor.run()
+
+    before = {}
+    monkeypatch.setattr(driver, "run_trials", lose_it)
+    with pytest.raises(LeaseLostError, match="process 7 on third"):
+        search_and_drive(tmp_path, sweep)
+    changed = [path for path in before if path.read_bytes() != before[path]]
+    assert [path for path in changed if path.parent != sweep.trial(0).root and "checkpoint" not in str(path)] == []
 
 
 def test_a_sweep_that_does_not_exist_is_not_found(results):

@@ -89,8 +89,8 @@ def run(
     Yields:
         A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, the losses `train`,
         `validation` and `train_eval`, `warnings`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`,
-        `host`, `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as long
-        as `exact` is true.
+        `host`, `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as
+        long as `exact` is true.
 
     Raises:
         TrialRejected: it diverged, collapsed, needs more memory than there is, or cannot be built.
