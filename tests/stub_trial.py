@@ -87,6 +87,14 @@ def _meet(count: int, trial: TrialDirectory) -> None:
         time.sleep(0.05)
 
 
+def _hog(megabytes: int) -> None:
+    """Take that much memory, and wait to be killed for it."""
+    taken = []
+    for _ in range(megabytes):
+        taken.append(bytearray(os.urandom(1024)) * 1024)
+    time.sleep(60)
+
+
 def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> None:
     """Do what the configuration asks for in this epoch: meet others, wait, raise, die once, or reject itself."""
     if epoch == 1 and "meet" in config:
@@ -98,6 +106,8 @@ def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> Non
     if epoch == config.get("die_at") and not (trial.root / "died").exists():
         (trial.root / "died").touch()
         os.kill(os.getpid(), 9)
+    if epoch == config.get("hog_at"):
+        _hog(config["megabytes"])
     if epoch == config.get("too_large_at"):
         raise MemoryError("cannot allocate 90 GB")
     if epoch == config.get("reject_at"):
