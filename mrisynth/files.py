@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mrisynth.errors import NotFoundError
+from mrisynth.errors import InvalidInputError, NotFoundError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -54,6 +54,24 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
+
+
+def refuse_newer(path: Path, version: object, known: int) -> None:
+    """Refuse a file of ours in a form that came after this program; older ones are read.
+
+    Args:
+        path: the file, for the sentence.
+        version: its `schema_version`; without one it is as old as can be.
+        known: the latest that this program reads.
+
+    Raises:
+        InvalidInputError: it is newer.
+    """
+    if isinstance(version, int) and version > known:
+        raise InvalidInputError(
+            f"{path} has schema version {version}, and this mrisynth reads up to {known}: "
+            "a newer mrisynth wrote it; update this one"
+        )
 
 
 @contextmanager

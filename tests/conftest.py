@@ -1,7 +1,8 @@
 """Small inputs that several test files share."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,15 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Answer(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def workers_find_stub() -> Iterator[None]:
+    """Ray's workers import the stub trial that lies beside this file."""
+    here = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent)]))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,20 @@ def train_stub(
     rungs: tuple[int, ...] = (),
     device: str = "cpu",
     attempt: str = "local",
+    confirm: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """Train nothing, and leave on disk and yield what a trial would."""
     trial, state = TrialDirectory(directory), {"epoch": 0}
     checkpoint = trial.checkpoint / "state.json"
     if checkpoint.is_file():
         state = read_json(checkpoint)
-        write_bytes(trial.history, "".join(json.dumps(line) + "\n" for line in state["history"]).encode())
+        lines = "".join(json.dumps(line) + "\n" for line in state["history"]).encode()
+        whole = trial.history.is_file() and trial.history.read_bytes() == lines
+        write_bytes(trial.history, lines)
         _summarize(trial, config, state["history"][-1])
+        if state["history"][-1]["final"] or not whole:
+            yield state["history"][-1]
     history = state.get("history", [])
-    if history and history[-1]["final"]:
-        yield history[-1]
     for epoch in range(state["epoch"] + 1, config["epochs"] + 1):
         _misbehave(config, epoch, trial)
         scored = epoch in rungs or epoch == config["epochs"]
@@ -56,6 +59,7 @@ def train_stub(
             "attempt": attempt,
         }
         history.append(record)
+        confirm()
         write_json(checkpoint, {"epoch": epoch, "history": history})
         with trial.history.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
@@ -83,6 +87,14 @@ def _meet(count: int, trial: TrialDirectory) -> None:
         time.sleep(0.05)
 
 
+def _hog(megabytes: int) -> None:
+    """Take that much memory, and wait to be killed for it."""
+    taken = []
+    for _ in range(megabytes):
+        taken.append(bytearray(os.urandom(1024)) * 1024)
+    time.sleep(60)
+
+
 def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> None:
     """Do what the configuration asks for in this epoch: meet others, wait, raise, die once, or reject itself."""
     if epoch == 1 and "meet" in config:
@@ -94,7 +106,11 @@ def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> Non
     if epoch == config.get("die_at") and not (trial.root / "died").exists():
         (trial.root / "died").touch()
         os.kill(os.getpid(), 9)
+    if epoch == config.get("hog_at"):
+        _hog(config["megabytes"])
+    if epoch == config.get("too_large_at"):
+        raise MemoryError("cannot allocate 90 GB")
     if epoch == config.get("reject_at"):
-        from mrisynth.training.trial import TrialRejected
+        from mrisynth.training.diagnosis import TrialRejected
 
         raise TrialRejected("diverged", f"epoch {epoch}: the training loss 'l1' is nan")

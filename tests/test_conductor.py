@@ -18,10 +18,16 @@ from search_fixtures import (
 )
 from stub_trial import score
 
+from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json, write_json
-from mrisynth.search.conductor import LOSSES_IN_A_ROW
+from mrisynth.results.control import request_stop, stop_requests
+from mrisynth.search.attempts import Failure, valid_attempt
+from mrisynth.search.conductor import LOSSES_IN_A_ROW, Conductor
+from mrisynth.search.lease import LeaseLostError
+from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import Infeasible
+from mrisynth.search.study import open_study, queue_retries
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +210,149 @@ def test_a_failed_attempt_loses_its_right_to_write(tmp_path):
     before = (sweep.trial(number).root / "fence").read_text(encoding="utf-8")
     conductor.fail_attempt(number)
     assert (sweep.trial(number).root / "fence").read_text(encoding="utf-8") != before
+
+
+@pytest.mark.parametrize("reason", ["worker", "node", "storage"])
+def test_a_lost_trial_has_a_reason(tmp_path, reason):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path))
+    number = conductor.next_trial().number
+    conductor.fail_attempt(number, Failure(reason, f"the {reason} is gone"))
+    conductor.lose(number)
+    stored = read_json(sweep.trial(number).outcome)
+    assert (stored["outcome"], stored["reason"], stored["message"]) == ("lost", reason, f"the {reason} is gone")
+    assert conductor.study.trials[number].state == TrialState.FAIL
+    assert f"lost: {reason}: the {reason} is gone" in sweep.trial(number).log.read_text(encoding="utf-8")
+
+
+def test_a_trial_whose_workers_are_killed_for_memory_is_rejected(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path))
+    number = conductor.next_trial().number
+    conductor.fail_attempt(number, Failure("out of memory", "Ray's memory monitor ended its worker"))
+    conductor.lose(number)
+    assert read_json(sweep.trial(number).outcome)["reason"] == "out of memory"
+    assert conductor.study.trials[number].state == TrialState.PRUNED
+
+
+OUT_OF_MEMORY = {"rejected": "out of memory", "message": "CUDA out of memory"}
+
+
+def test_out_of_memory_on_a_share_of_a_gpu_it_goes_on_once_with_a_whole_one(tmp_path):
+    sweep = make_sweep(tmp_path)
+    executor = Executor(open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=1))))
+    executor.conductor.gpu = 0.25
+    executor.fill()
+    executor.step(0)
+    before = valid_attempt(sweep.trial(0))
+    assert executor.conductor.hear(0, OUT_OF_MEMORY)  # the worker is free
+    assert valid_attempt(sweep.trial(0)) != before
+    assert outcomes(sweep) == {}
+    again = open_conductor(sweep, executor.conductor.plan)  # the driver is killed: the larger share is in the study
+    again.gpu = 0.25
+    assignment = again.next_trial()
+    assert (assignment.number, assignment.gpu) == (0, 1.0)
+    assert again.hear(0, OUT_OF_MEMORY)
+    assert outcomes(sweep) == {0: "rejected"}
+    assert again.next_trial() == "finished"
+
+
+@pytest.mark.parametrize("gpu", [0.0, 1.0, 2.0])
+def test_out_of_memory_without_a_larger_share_to_give_it_is_rejected(tmp_path, gpu):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path))
+    conductor.gpu = gpu
+    number = conductor.next_trial().number
+    assert conductor.hear(number, OUT_OF_MEMORY)
+    assert outcomes(sweep) == {number: "rejected"}
+
+
+def test_a_trial_is_stopped_on_request_with_the_scores_it_has(tmp_path):
+    sweep = make_sweep(tmp_path)
+    executor = Executor(open_conductor(sweep, make_plan(tmp_path, rungs=(0.25,))))
+    executor.fill()
+    executor.step(0)
+    executor.step(0)
+    before = valid_attempt(sweep.trial(0))
+    request_stop(sweep, 0)
+    assert executor.conductor.stop_trials() == [0]
+    stored = read_json(sweep.trial(0).outcome)
+    assert (stored["outcome"], stored["reason"]) == ("pruned", "stopped")
+    assert stored["message"] == "stopped on request after epoch 2"
+    assert stored["values"] == {"psnr": score(suggestions(sweep)[0], 1)}
+    assert executor.conductor.study.trials[0].state == TrialState.PRUNED
+    assert valid_attempt(sweep.trial(0)) != before
+    assert executor.conductor.hear(0, next(executor.running[0]))  # its worker had not heard of it
+    assert stop_requests(sweep) == []
+
+
+def test_a_request_to_stop_what_has_ended_is_dropped(tmp_path):
+    sweep, conductor = run(tmp_path, budget=Budget(trials=1))
+    request_stop(sweep, 0)
+    request_stop(sweep, 77)
+    assert conductor.stop_trials() == []
+    assert stop_requests(sweep) == []
+
+
+def test_a_trial_of_a_stopped_sweep_is_ended_when_it_goes_on(tmp_path):
+    sweep = make_sweep(tmp_path)
+    plan = make_plan(tmp_path, budget=Budget(trials=2))
+    open_conductor(sweep, plan).next_trial()
+    request_stop(sweep, 0)
+    Executor(open_conductor(sweep, plan)).run()
+    assert outcomes(sweep) == {0: "pruned", 1: "completed"}
+    assert "before its first epoch had ended" in read_json(sweep.trial(0).outcome)["message"]
+
+
+def test_a_pruned_trial_runs_to_its_end_when_it_is_asked_for(tmp_path):
+    sweep, conductor = run(tmp_path, rungs=(0.25,), keep=0.34, budget=Budget(trials=8))
+    pruned = next(number for number, outcome in outcomes(sweep).items() if outcome == "pruned")
+    assert queue_retries(conductor.study, trials=[pruned]) == [pruned]
+    again = Executor(open_conductor(sweep, conductor.plan))
+    again.run()
+    assert outcomes(sweep)[8] == "completed"
+    assert read_json(sweep.trial(8).origin) == {"name": None, "retry_of": pruned, "from_epoch": 1}
+    assert epochs_trained(sweep)[8] == [1, 2, 3, 4]
+    assert again.conductor.study.trials[8].user_attrs["seconds"] == 3.0  # the first epoch was the old trial's
+
+
+def test_what_was_not_pruned_is_not_tried_again_as_if_it_had_been(tmp_path):
+    _, conductor = run(tmp_path, budget=Budget(trials=1))
+    with pytest.raises(InvalidInputError, match="trial 0 is completed, not pruned"):
+        queue_retries(conductor.study, trials=[0])
+    with pytest.raises(InvalidInputError, match="no trial 4; the last one is 0"):
+        queue_retries(conductor.study, trials=[4])
+    assert len(conductor.study.trials) == 1
+
+
+def test_who_has_lost_the_sweep_changes_nothing_any_more(tmp_path):
+    sweep = make_sweep(tmp_path)
+    plan = make_plan(tmp_path)
+    lost = []
+
+    def check():
+        if lost:
+            raise LeaseLostError("another driver has it")
+
+    study = open_study(sweep.journal, objectives=plan.objectives, sampler=SeededSampler("tpe", 1), before_write=check)
+    conductor = Conductor(sweep, study, plan, check=check)
+    executor = Executor(conductor)
+    executor.fill()
+    record = next(executor.running[0])
+    lost.append(True)
+    before = {path: path.read_bytes() for path in sweep.root.rglob("*") if path.is_file()}
+    actions = [
+        conductor.next_trial,
+        lambda: conductor.hear(0, record),
+        lambda: conductor.fail_attempt(0),
+        lambda: conductor.lose(0),
+        study.ask,
+        lambda: queue_retries(study, ["lost"]) or study.enqueue_trial({"x": 0.5}),
+    ]
+    for action in actions:
+        with pytest.raises(LeaseLostError):
+            action()
+    assert {path: path.read_bytes() for path in sweep.root.rglob("*") if path.is_file()} == before
 
 
 def test_a_retry_runs_beyond_the_budget_and_does_not_count(tmp_path):

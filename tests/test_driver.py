@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,12 +11,13 @@ from prepared_fixtures import SPLITS, make_store
 from search_fixtures import SPACE, Executor, epochs_trained, kinds, make_plan, make_search, make_sweep, outcomes
 
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
-from mrisynth.files import read_json
+from mrisynth.files import read_json, write_json
 from mrisynth.results.index import read_index
-from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_state
+from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_state, timestamp, write_yaml
 from mrisynth.search import driver
-from mrisynth.search.driver import drive, extend_sweep, resume_sweep, start_sweep
-from mrisynth.search.lease import hold
+from mrisynth.search import lease as lease_module
+from mrisynth.search.driver import Again, drive, resume_sweep, start_sweep
+from mrisynth.search.lease import LeaseLostError, hold
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import parse_space, with_overrides
 
@@ -36,17 +38,17 @@ def without_ray(monkeypatch):
     monkeypatch.setattr(driver, "run_trials", run_here)
 
 
-def run_here(conductor, index, *, capacity, should_stop):
+def run_here(conductor, index, *, capacity, should_stop, grace):
     from mrisynth.search.worker import train_trial
 
     Executor(conductor, train=train_trial).run()
 
 
-def run_stub(conductor, index, *, capacity, should_stop):
+def run_stub(conductor, index, *, capacity, should_stop, grace):
     Executor(conductor).run()
 
 
-def refuse_to_run(conductor, index, *, capacity, should_stop):
+def refuse_to_run(conductor, index, *, capacity, should_stop, grace):
     pytest.fail("Ray was started")
 
 
@@ -98,19 +100,19 @@ def test_a_sweep_is_resumed_and_extended(store, results, monkeypatch):
     monkeypatch.setattr(driver, "run_trials", refuse_to_run)
     assert resume_sweep(results / "mine").trials == {"completed": 1}
     monkeypatch.setattr(driver, "run_trials", run_here)
-    assert extend_sweep(results / "mine", trials=2).trials == {"completed": 2}
-    assert resume_sweep(results / "mine", retry=["completed"]).trials == {"completed": 4}
+    assert resume_sweep(results / "mine", again=Again(budget_trials=2)).trials == {"completed": 2}
+    assert resume_sweep(results / "mine", again=Again(kinds=["completed"])).trials == {"completed": 4}
     assert read_json(results / "mine" / "trials" / "2" / "origin.json")["retry_of"] == 0
 
 
 def test_what_was_set_holds_when_it_is_resumed(store, results, monkeypatch):
     monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
     start(store, results, epochs=5, **{"budget.trials": 2})
-    extend_sweep(results / "mine", trials=3)
+    resume_sweep(results / "mine", again=Again(budget_trials=3))
     assert set(map(len, epochs_trained(SweepDirectory(results / "mine")).values())) == {5}
 
 
-def run_stub_of_space(conductor, index, *, capacity, should_stop):
+def run_stub_of_space(conductor, index, *, capacity, should_stop, grace):
     from stub_trial import train_stub
 
     Executor(conductor, train=lambda config, **where: train_stub({"epochs": 1, **config, "x": 0.1}, **where)).run()
@@ -162,7 +164,7 @@ def test_weights_that_went_missing_are_said_before_a_sweep_goes_on(store, result
         resume_sweep(results / "mine")
 
 
-def stop_at_once(conductor, index, *, capacity, should_stop):
+def stop_at_once(conductor, index, *, capacity, should_stop, grace):
     raise KeyboardInterrupt
 
 
@@ -223,6 +225,93 @@ def test_changed_data_are_refused_with_the_difference(store, results, monkeypatc
         resume_sweep(results / "mine", store=other)
 
 
+def begun(store, results, monkeypatch, **overrides):
+    """A sweep that has ended."""
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    start(store, results, **{"budget.trials": 1, **overrides})
+    return SweepDirectory(results / "mine")
+
+
+def test_a_space_that_was_changed_is_refused_with_the_difference(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch)
+    sweep.space_yaml.write_text(SPACE.replace("{int: [1, 4]}", "{int: [1, 8]}"), encoding="utf-8")
+    before = sweep.journal.read_bytes()
+    with pytest.raises(InvalidInputError, match=r"-   dcsrn.growth: \{int: \[1, 4\]\}; \+   dcsrn.growth: .* 8\]"):
+        resume_sweep(sweep.root)
+    assert sweep.journal.read_bytes() == before
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", 4), ("set", {"epochs": 3}), ("objectives", {"ssim": "maximize"})])
+def test_what_was_asked_for_is_not_changed_behind_our_back(store, results, monkeypatch, key, value):
+    sweep = begun(store, results, monkeypatch)
+    write_yaml(sweep.sweep_yaml, {**read_yaml(sweep.sweep_yaml), key: value})
+    with pytest.raises(InvalidInputError, match=f"sweep.yaml: {key} was .* when the sweep began"):
+        resume_sweep(sweep.root)
+
+
+def test_a_sweep_of_a_newer_version_is_refused_and_one_of_an_older_is_read(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch)
+    asked, lineage = read_yaml(sweep.sweep_yaml), read_json(sweep.lineage)
+    write_yaml(sweep.sweep_yaml, {**asked, "schema_version": 2})
+    with pytest.raises(InvalidInputError, match="a newer mrisynth wrote it"):
+        resume_sweep(sweep.root)
+    write_yaml(sweep.sweep_yaml, {key: value for key, value in asked.items() if key not in ("set", "schema_version")})
+    write_json(sweep.lineage, {key: value for key, value in lineage.items() if key != "asked"})
+    assert resume_sweep(sweep.root).trials == {"completed": 1}
+
+
+@pytest.mark.parametrize("bring", [shutil.move, shutil.copytree], ids=["moved", "copied"])
+def test_a_sweep_goes_on_wherever_its_folder_and_its_data_are(store, results, tmp_path, monkeypatch, bring):
+    begun(store, results, monkeypatch)
+    bring(str(results), str(tmp_path / "elsewhere"))
+    shutil.move(store, tmp_path / "data")
+    there = SweepDirectory(tmp_path / "elsewhere" / "mine")
+    with pytest.raises(NotFoundError, match="--data STORE"):
+        resume_sweep(there.root)
+    ended = resume_sweep(there.root, store=tmp_path / "data", again=Again(budget_trials=3))
+    assert ended.trials == {"completed": 3}
+    assert set(outcomes(there)) == {0, 1, 2}
+    if bring is shutil.copytree:
+        assert set(outcomes(SweepDirectory(results / "mine"))) == {0}
+
+
+def test_a_smaller_budget_is_refused_and_leaves_the_old_one(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch, **{"budget.trials": 2})
+    with pytest.raises(InvalidInputError, match="the budget is 2 trials already; 1 would be less"):
+        resume_sweep(sweep.root, again=Again(budget_trials=1))
+    with pytest.raises(InvalidInputError, match="no limit of hours"):
+        resume_sweep(sweep.root, again=Again(budget_hours=1.0))
+    assert read_yaml(sweep.sweep_yaml)["budget"] == {"trials": 2, "hours": None}
+
+
+def test_a_sweep_that_is_held_is_not_extended(store, results, monkeypatch):
+    sweep = begun(store, results, monkeypatch)
+    with hold(sweep), pytest.raises(MrisynthError, match="is held by process"):
+        resume_sweep(sweep.root, again=Again(budget_trials=5))
+    assert read_yaml(sweep.sweep_yaml)["budget"]["trials"] == 1
+
+
+def test_a_driver_that_loses_the_sweep_leaves_everything_as_it_is(tmp_path, monkeypatch):
+    sweep = make_sweep(tmp_path)
+
+    def lose_it(conductor, index, *, capacity, should_stop, grace):
+        executor = Executor(conductor)
+        executor.fill()
+        executor.step(0)
+        write_json(sweep.root / "lease.json", {"token": "x", "pid": 7, "host": "third", "time": timestamp()})
+        later = lease_module.now() + 90
+        monkeypatch.setattr(lease_module, "now", lambda: later)
+        before.update({path: path.read_bytes() for path in sweep.root.rglob("*") if path.is_file()})
+        executor.run()
+
+    before = {}
+    monkeypatch.setattr(driver, "run_trials", lose_it)
+    with pytest.raises(LeaseLostError, match="process 7 on third"):
+        search_and_drive(tmp_path, sweep)
+    changed = [path for path in before if path.read_bytes() != before[path]]
+    assert [path for path in changed if path.parent != sweep.trial(0).root and "checkpoint" not in str(path)] == []
+
+
 def test_a_sweep_that_does_not_exist_is_not_found(results):
     with pytest.raises(NotFoundError):
         resume_sweep(results / "mine")
@@ -242,7 +331,7 @@ def test_a_sweep_in_which_nothing_completes_says_so(tmp_path, monkeypatch):
     assert sweep_state(sweep) == "failed"
 
 
-def reject_all(conductor, index, *, capacity, should_stop):
+def reject_all(conductor, index, *, capacity, should_stop, grace):
     while not isinstance(assignment := conductor.next_trial(), str):
         conductor.hear(assignment.number, {"rejected": "diverged", "message": "nan"})
 
@@ -250,7 +339,7 @@ def reject_all(conductor, index, *, capacity, should_stop):
 def test_if_tune_breaks_it_is_started_again(tmp_path, monkeypatch):
     left = [3]
 
-    def break_sometimes(conductor, index, *, capacity, should_stop):
+    def break_sometimes(conductor, index, *, capacity, should_stop, grace):
         executor = Executor(conductor)
         executor.fill()
         executor.step(next(iter(executor.running)))
@@ -267,7 +356,7 @@ def test_if_tune_breaks_it_is_started_again(tmp_path, monkeypatch):
 
 
 def test_if_tune_always_breaks_the_sweep_fails(tmp_path, monkeypatch):
-    def broken(conductor, index, *, capacity, should_stop):
+    def broken(conductor, index, *, capacity, should_stop, grace):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(driver, "run_trials", broken)
@@ -287,7 +376,7 @@ def test_progress_is_told_trial_by_trial(tmp_path, monkeypatch):
 
 
 def test_a_sweep_whose_workers_always_fail_raises_why(tmp_path, monkeypatch):
-    def lose_all(conductor, index, *, capacity, should_stop):
+    def lose_all(conductor, index, *, capacity, should_stop, grace):
         while not isinstance(assignment := conductor.next_trial(), str):
             conductor.fail_attempt(assignment.number)
             conductor.lose(assignment.number)

@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
@@ -24,6 +23,7 @@ from stub_trial import score
 
 from mrisynth.errors import ClusterError, UsageError
 from mrisynth.files import read_json
+from mrisynth.results.control import request_stop
 from mrisynth.results.index import Indexer, read_index
 from mrisynth.results.store import read_events, read_records
 from mrisynth.search.engine import Capacity, connect, ray_session, run_trials
@@ -34,22 +34,16 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray():
-    """Workers find the stub beside this file."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+def ray(workers_find_stub):
     with ray_session(None):
         yield
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
 
 
-def run(sweep, plan, *, concurrent=2, should_stop=lambda: False, **capacity):
+def run(sweep, plan, *, concurrent=2, should_stop=lambda: False, grace=0.0, **capacity):
     conductor = open_conductor(sweep, plan)
     index = IndexWriter(sweep, Indexer(sweep, metrics={}, config_schema={}, searched=[]))
     capacity = Capacity(max_concurrent=concurrent, **capacity)
-    run_trials(conductor, index, capacity=capacity, should_stop=should_stop)
+    run_trials(conductor, index, capacity=capacity, should_stop=should_stop, grace=grace)
     return conductor
 
 
@@ -144,6 +138,36 @@ def test_stopped_it_leaves_trials_that_go_on_later(tmp_path):
     run(sweep, plan)
     assert outcomes(sweep) == dict.fromkeys(range(3), "completed")
     assert set(map(tuple, epochs_trained(sweep).values())) == {(1, 2, 3, 4)}
+
+
+def test_with_grace_the_trials_that_run_end_their_epoch(tmp_path):
+    plan = make_plan(tmp_path, suggest=with_setting(wait=1.0, meet=2), budget=Budget(trials=2))
+    sweep = make_sweep(tmp_path)
+    conductor = run(sweep, plan, should_stop=lambda: any(epochs_trained(sweep).values()), grace=30.0)
+    assert [trial.state for trial in conductor.study.trials] == [TrialState.RUNNING] * 2
+    stopped = epochs_trained(sweep)
+    assert all(len(epochs) in (1, 2) for epochs in stopped.values())
+    heard = {(event["number"], event["epoch"]) for event in read_events(sweep) if event["kind"] == "epoch"}
+    assert heard == {(number, epoch) for number, epochs in stopped.items() for epoch in epochs}
+    run(sweep, plan)
+    assert set(map(tuple, epochs_trained(sweep).values())) == {(1, 2, 3, 4)}
+
+
+def test_a_trial_is_ended_on_request_and_the_others_go_on(tmp_path):
+    plan = make_plan(tmp_path, suggest=with_setting(wait=1.0), budget=Budget(trials=3))
+    sweep = make_sweep(tmp_path)
+    asked = []
+
+    def ask():
+        if not asked and epochs_trained(sweep).get(0):
+            asked.append(request_stop(sweep, 0))
+        return False
+
+    conductor = run(sweep, plan, should_stop=ask)
+    assert outcomes(sweep) == {0: "pruned", 1: "completed", 2: "completed"}
+    assert read_json(sweep.trial(0).outcome)["reason"] == "stopped"
+    assert len(epochs_trained(sweep)[0]) < 4
+    assert conductor.study.trials[0].state == TrialState.PRUNED
 
 
 def test_a_worker_that_is_killed_from_outside_is_noticed(tmp_path):

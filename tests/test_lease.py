@@ -7,9 +7,10 @@ from search_fixtures import make_sweep
 
 from mrisynth.errors import MrisynthError
 from mrisynth.files import read_json, write_json
+from mrisynth.results.control import request_stop
 from mrisynth.results.store import sweep_state, timestamp
 from mrisynth.search import lease as lease_module
-from mrisynth.search.lease import hold, request_stop
+from mrisynth.search.lease import LeaseLostError, hold
 
 
 @pytest.fixture
@@ -30,17 +31,56 @@ def test_a_sweep_is_free_again_when_its_driver_ended(sweep):
         assert lease.sweep == sweep
 
 
-def beat_elsewhere(sweep, time):
-    write_json(sweep.heartbeat, {"state": "running", "time": time, "pid": 1, "host": "elsewhere"})
+def beat_elsewhere(sweep, *, age=0.0):
+    write_json(sweep.heartbeat, {"state": "running", "time": timestamp(), "pid": 1, "host": "elsewhere"})
+    moment = sweep.heartbeat.stat().st_mtime - age
+    os.utime(sweep.heartbeat, (moment, moment))
 
 
 def test_a_driver_on_another_host_is_believed_while_it_lives(sweep):
-    beat_elsewhere(sweep, timestamp())
-    with pytest.raises(MrisynthError, match="process 1 on elsewhere"), hold(sweep):
+    beat_elsewhere(sweep, age=30)
+    with pytest.raises(MrisynthError, match="process 1 on elsewhere, whose last sign of life is 30 s old"), hold(sweep):
         pass
-    beat_elsewhere(sweep, "2020-01-01T00:00:00+00:00")
-    with hold(sweep):
-        pass
+
+
+def test_a_driver_on_another_host_loses_the_sweep_when_it_is_silent(sweep):
+    beat_elsewhere(sweep, age=61)
+    pauses = []
+    with hold(sweep, pause=pauses.append) as lease:
+        lease.check()
+    assert pauses == [lease_module.SETTLES_IN]
+
+
+def test_of_two_hosts_that_take_a_sweep_at_once_one_has_it(sweep):
+    beat_elsewhere(sweep, age=61)
+    with pytest.raises(LeaseLostError, match="process 7 on third"), hold(sweep, pause=lambda _: take_elsewhere(sweep)):
+        pytest.fail("held")
+
+
+def take_elsewhere(sweep):
+    write_json(sweep.root / "lease.json", {"token": "other", "pid": 7, "host": "third", "time": timestamp()})
+
+
+def test_a_driver_that_slept_and_lost_the_sweep_does_not_write_any_more(sweep, monkeypatch):
+    with hold(sweep) as lease:
+        before = sweep.heartbeat.read_bytes()
+        take_elsewhere(sweep)
+        lease.check()  # its sign of life is so young that nobody can have taken the sweep
+        slept = lease_module.now() + 90
+        monkeypatch.setattr(lease_module, "now", lambda: slept)
+        with pytest.raises(LeaseLostError, match="process 7 on third"):
+            lease.check()
+        assert lease.should_stop()
+        lease.beat()
+        lease.state = "done"
+    assert sweep.heartbeat.read_bytes() == before
+
+
+def test_a_driver_that_slept_and_kept_the_sweep_goes_on(sweep, monkeypatch):
+    with hold(sweep) as lease:
+        slept = lease_module.now() + 90
+        monkeypatch.setattr(lease_module, "now", lambda: slept)
+        lease.check()
 
 
 def test_the_state_is_running_and_then_what_the_driver_says(sweep):
@@ -84,5 +124,5 @@ def test_signs_of_life_go_on_and_requests_are_seen(sweep, monkeypatch):
 def test_an_old_request_does_not_stop_a_new_driver(sweep):
     request_stop(sweep)
     with hold(sweep) as lease:
-        lease.look_for_request()
+        lease.beat()
         assert not lease.should_stop()

@@ -22,6 +22,7 @@ from mrisynth.files import read_json, write_json
 from mrisynth.results import store
 from mrisynth.results.store import timestamp
 from mrisynth.search import conductor as conductor_module
+from mrisynth.search import judge as judge_module
 from mrisynth.search import reconcile as reconcile_module
 from mrisynth.search.reconcile import wait_for_orphans
 from mrisynth.search.settings import Budget
@@ -50,7 +51,7 @@ def kill_at(monkeypatch):
             seen.append(kind)
             store.append_event(sweep, kind, **fields)
 
-        for module in (conductor_module, reconcile_module):
+        for module in (conductor_module, judge_module, reconcile_module):
             monkeypatch.setattr(module, "append_event", append_event)
         return seen
 

@@ -12,9 +12,8 @@ from mrisynth.errors import InvalidInputError
 from mrisynth.search.outcome import Outcome
 from mrisynth.search.pruning import Standing
 from mrisynth.search.sampler import SeededSampler
+from mrisynth.search.storage import JournalLock, cut_torn_line
 from mrisynth.search.study import (
-    JournalLock,
-    cut_torn_line,
     find_trial,
     find_verdict,
     open_study,

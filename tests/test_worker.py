@@ -1,15 +1,18 @@
 """The worker's own behaviour, without Ray around it."""
 
+import errno
 import json
 import os
 
 import pytest
+import stub_trial
 from search_fixtures import STUB
 
 from mrisynth.files import read_json
 from mrisynth.results.store import TrialDirectory
 from mrisynth.search import worker as worker_module
-from mrisynth.search.worker import FencedError, TrialWorker, find_function
+from mrisynth.search.attempts import FencedError, noted_failure
+from mrisynth.search.worker import TrialWorker, find_function
 
 
 @pytest.fixture
@@ -68,6 +71,40 @@ def test_a_worker_that_was_taken_for_dead_does_not_write_any_more(worker, tmp_pa
     with pytest.raises(FencedError):
         worker.step()
     assert len((tmp_path / "0" / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_a_worker_that_is_replaced_in_the_middle_of_an_epoch_does_not_write_its_end(worker, tmp_path, monkeypatch):
+    step(worker)
+    left = {path: path.read_bytes() for path in (tmp_path / "0").rglob("*") if path.is_file()}
+    fence = tmp_path / "0" / "fence"
+
+    def replace_it(config, epoch, trial):
+        fence.write_text("a successor", encoding="utf-8")
+
+    monkeypatch.setattr(stub_trial, "_misbehave", replace_it)
+    with pytest.raises(FencedError):
+        worker.step()
+    assert {path.name for path, content in left.items() if path.read_bytes() != content} <= {
+        "fence",
+        "log.txt",
+        "token-0.json",
+    }
+
+
+def test_a_disk_that_is_full_is_the_storages_fault(worker, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stub_trial, "_misbehave", full)
+    with pytest.raises(OSError, match="No space"):
+        worker.step()
+    failure = noted_failure(TrialDirectory(tmp_path / "0"))
+    assert (failure.reason, failure.message) == ("storage", "OSError: [Errno 28] No space left on device")
+
+
+def test_memory_that_ran_out_is_a_rejection(worker, tmp_path):
+    worker.reset_config(assign(tmp_path, 1, too_large_at=1))
+    assert step(worker)["rejected"] == "out of memory"
 
 
 def test_a_rejection_is_a_record_and_no_failure(worker, tmp_path):

@@ -41,7 +41,8 @@ def sentence(event: Event) -> str:
 
 def _ended(event: Event) -> str:
     outcome, reason = event.get("outcome"), event.get("reason")
-    return f"{'' if outcome == 'completed' else 'was '}{outcome}" + (f" ({reason})" if reason else "")
+    why = f": {event['message']}" if event.get("message") else ""
+    return f"{'' if outcome == 'completed' else 'was '}{outcome}" + (f" ({reason})" if reason else "") + why
 
 
 def _rung(event: Event) -> str:
@@ -54,6 +55,7 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "launched": lambda event: "was given to a worker",
     "outcome": _ended,
     "rung": _rung,
+    "enlarged": lambda event: f"ran out of memory, and goes on with a whole GPU: {event.get('message')}",
     "attempt-failed": lambda event: f"an attempt failed: {event.get('message')}",
     "set-aside": lambda event: f"its folder was set aside as {event.get('folder')}",
     "reconciled": lambda event: "the sweep was taken up again, and what was interrupted was put in order",

@@ -105,7 +105,9 @@ def ending(row: Mapping[str, Any], state: str) -> str:
     waits = "" if state in LIVE[:2] else f", and the sweep is {state}, so it waits to be resumed"
     sentence = {
         "completed": f"{trial} completed {of}.",
-        "pruned": f"{trial} was pruned after {of}: others were better at that point.",
+        "pruned": f"{trial} was stopped on request after {of}."
+        if row["reason"]
+        else f"{trial} was pruned after {of}: others were better at that point.",
         "rejected": f"{trial} was rejected{reason} after {of}.",
         "lost": f"{trial} was lost{reason} after {of}.",
         "running": f"{trial} has done {of}{waits}.",

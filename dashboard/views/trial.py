@@ -37,6 +37,8 @@ def _show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
     for text in (row["name"], row["message"]):
         if text:
             st.text(text)
+    if row.get("warning"):
+        st.warning(plain(row["warning"]), icon=":material/warning:")
     _tiles(index, row)
     st.subheader("Pictures", anchor=False)
     viewer.show(sweep, row["trial"])

@@ -10,6 +10,7 @@ from mrisynth.cli.console import say
 from mrisynth.cli.demo import demo
 from mrisynth.cli.evaluate import evaluate
 from mrisynth.cli.report import report
+from mrisynth.cli.stop import stop
 from mrisynth.errors import MrisynthError
 
 app = typer.Typer(
@@ -38,6 +39,9 @@ app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.add_typer(space.app, name="space", rich_help_panel="Search")
 app.command(rich_help_panel="Search")(sweep.sweep)
 app.command(rich_help_panel="Search")(sweep.resume)
+app.command(rich_help_panel="Search")(sweep.extend)
+app.command(rich_help_panel="Search")(sweep.retry)
+app.command(rich_help_panel="Search")(stop)
 app.command(rich_help_panel="Results")(results.status)
 app.command(rich_help_panel="Results")(results.top)
 app.command(rich_help_panel="Results")(report)

@@ -20,7 +20,7 @@ def demo(
 ) -> None:
     """From phantom scans to a leaderboard and pictures, in minutes; called again, it goes on where it was."""
     from mrisynth.cli.data import prepare_cohort
-    from mrisynth.cli.sweep import run_and_report
+    from mrisynth.cli.sweep import run_and_report, say_plain
     from mrisynth.data.cohort import check_pairs, read_pairs
     from mrisynth.data.phantom.cohort import make_cohort
     from mrisynth.search.driver import resume_sweep, start_sweep
@@ -40,8 +40,8 @@ def demo(
     sweep = results / NAME
     say(f"[bold]4/4[/] sweep: {program()} sweep demo --data {store} --results {results} --name {NAME}")
     if sweep.is_dir():
-        run_and_report(lambda: resume_sweep(sweep, progress=say), sweep)
+        run_and_report(lambda: resume_sweep(sweep, progress=say_plain), sweep)
     else:
         space = with_overrides(load_space("demo"), {"budget.trials": max_trials} if max_trials else {})
-        start = partial(start_sweep, space, store=store, results=results, name=NAME, seed=SEED, progress=say)
+        start = partial(start_sweep, space, store=store, results=results, name=NAME, seed=SEED, progress=say_plain)
         run_and_report(start, sweep)

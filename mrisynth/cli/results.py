@@ -27,6 +27,8 @@ def status(sweep: Sweep, as_json: AsJson = False) -> None:
     show(f"{answer['sweep']}: {answer['state']}")
     counted = ", ".join(f"{count} {outcome}" for outcome, count in answer["trials"].items() if count)
     show(f"trials: {counted or 'none yet'}")
+    for why in answer["reasons"]:
+        show(f"{why['outcome']}, {why['reason']}: {why['count']}; the last, trial {why['trial']}: {why['message']}")
     for name, budget in answer["budget"].items():
         limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
         show(f"{'worker-hours' if name == 'hours' else name}: {budget['spent']:.3g} of {limit}")
@@ -37,6 +39,8 @@ def status(sweep: Sweep, as_json: AsJson = False) -> None:
         )
     if answer["state"] in ("stopped", "stale", "failed"):
         say(f"go on with: {program()} resume {sweep}")
+    if answer["trials"]["lost"]:
+        say(f"try the lost trials again: {program()} retry {sweep}")
 
 
 def top(
@@ -86,6 +90,11 @@ def show_leaderboard(sweep: Path, *, k: int, by: str | None = None, pareto: bool
         rows.append(["-", name, "baseline", *[_number(values.get(metric)) for metric in metrics], *[""] * len(gains)])
     title = f"{board['sweep']}: {board['by']}, {board['direction']}; gains are means over subjects (and the least)"
     show_table(title, ["trial", "model", "outcome", *metrics, *gains], rows, right={*metrics, *gains})
+    for trial in board["trials"]:
+        if trial["reason"]:
+            show(f"trial {trial['trial']} {trial['outcome']}: {trial['message']}")
+        if trial["warning"]:
+            show(f"trial {trial['trial']} warning: {trial['warning']}")
 
 
 def show_pictures(sweep: Path) -> None:
@@ -123,7 +132,9 @@ def _row(trial: dict[str, Any], metrics: list[str], baselines: list[str]) -> lis
     adversary = config.get("adversary", "none")
     model = config.get("generator", "?") + ("" if adversary == "none" else f" + {adversary}")
     ended = f"pruned, epoch {trial['epochs']}" if trial["outcome"] == "pruned" else trial["outcome"]
+    ended += f", {trial['reason']}" if trial["reason"] else ""
     name = f"{trial['trial']} {trial['name'] or ''}".strip()
+    name += f" (repeats {trial['retry_of']})" if trial["retry_of"] is not None else ""
     scores = [_number(trial["values"].get(metric)) for metric in metrics]
     return [name, model, ended, *scores, *[_gain(trial["gains"].get(baseline)) for baseline in baselines]]
 

@@ -1,5 +1,6 @@
-"""`mrisynth sweep` and `mrisynth resume`."""
+"""`mrisynth sweep`, `resume`, `extend` and `retry`: what drives a sweep."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +10,23 @@ from rich.markup import escape
 
 from mrisynth.cli.console import program, say
 from mrisynth.cli.results import show_leaderboard, show_pictures
+from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from mrisynth.search.driver import SweepOutcome
+
+GRACE = 20.0
+"""As in `search.driver.Launch`, which would be slow to import for a help text."""
 
 Address = Annotated[
     str | None, typer.Option(help="A running Ray cluster (host:port, or auto); default: Ray on this machine alone.")
 ]
 Concurrent = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: what the machine has room for.")]
+Grace = Annotated[
+    float, typer.Option(min=0, help="Seconds that running trials have to end their epoch when the sweep is stopped.")
+]
+Begun = Annotated[Path, typer.Argument(metavar="SWEEP", help="RESULTS/NAME.")]
+Moved = Annotated[Path | None, typer.Option(help="The prepared cohort, if it has moved.")]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the space's budget.")]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Worker-hours in all, instead of the space's budget.")]
 
@@ -29,6 +39,7 @@ def sweep(
     name: Annotated[str, typer.Option(help="This sweep's name: a new folder in --results.")],
     address: Address = None,
     max_concurrent: Concurrent = None,
+    grace: Grace = GRACE,
     max_trials: MaxTrials = None,
     max_hours: MaxHours = None,
     seed: Annotated[int, typer.Option(help="The same seed suggests the same trials (with one worker).")] = 0,
@@ -50,33 +61,106 @@ def sweep(
     asked = with_overrides(with_overrides(load_space(space), set_ or []), limits)
     for warning in asked.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
-    launch = Launch(address=address, max_concurrent=max_concurrent)
+    launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     run_and_report(
-        lambda: start_sweep(asked, store=data, results=results, name=name, seed=seed, launch=launch, progress=say),
+        lambda: start_sweep(
+            asked, store=data, results=results, name=name, seed=seed, launch=launch, progress=say_plain
+        ),
         results / name,
     )
 
 
 def resume(
-    sweep: Annotated[Path, typer.Argument(help="RESULTS/NAME of a sweep that was stopped, killed or interrupted.")],
+    sweep: Begun,
     *,
-    data: Annotated[Path | None, typer.Option(help="The prepared cohort, if it has moved.")] = None,
+    data: Moved = None,
     address: Address = None,
     max_concurrent: Concurrent = None,
+    grace: Grace = GRACE,
 ) -> None:
     """Finish what a sweep began: running trials go on from their checkpoints, nothing is lost, nothing done twice."""
     from mrisynth.search.driver import Launch, resume_sweep
 
-    launch = Launch(address=address, max_concurrent=max_concurrent)
-    run_and_report(lambda: resume_sweep(sweep, store=data, launch=launch, progress=say), sweep)
+    launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
+    run_and_report(lambda: resume_sweep(sweep, store=data, launch=launch, progress=say_plain), sweep)
+
+
+def extend(
+    sweep: Begun,
+    *,
+    max_trials: Annotated[int | None, typer.Option(min=1, help="Trials in all: more than until now.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Worker-hours in all: more than until now.")] = None,
+    data: Moved = None,
+    address: Address = None,
+    max_concurrent: Concurrent = None,
+    grace: Grace = GRACE,
+) -> None:
+    """Give a sweep a larger budget, and resume it: the search goes on where it ended."""
+    from mrisynth.search.driver import Again, Launch, resume_sweep
+
+    if max_trials is None and max_hours is None:
+        raise UsageError("say how far: --max-trials or --max-hours, in all")
+    again = Again(budget_trials=max_trials, budget_hours=max_hours)
+    launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
+    run_and_report(lambda: resume_sweep(sweep, store=data, launch=launch, again=again, progress=say_plain), sweep)
+
+
+def retry(
+    sweep: Begun,
+    *,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="The rejected trials, instead of the lost ones.")
+    ] = False,
+    pruned: Annotated[
+        list[int] | None,
+        typer.Option(metavar="TRIAL", help="This pruned one instead, to its end; may be given several times."),
+    ] = None,
+    data: Moved = None,
+    address: Address = None,
+    max_concurrent: Concurrent = None,
+    grace: Grace = GRACE,
+) -> None:
+    """Try lost trials again, each as a new one that starts from the old checkpoint and costs no budget; then resume."""
+    from mrisynth.search.driver import Again, Launch, resume_sweep
+    from mrisynth.search.outcome import Kind
+
+    kinds: list[Kind] = ["rejected"] if rejected else [] if pruned else ["lost"]
+    again = Again(kinds=kinds, trials=pruned or [])
+    launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
+    run_and_report(lambda: resume_sweep(sweep, store=data, launch=launch, again=again, progress=say_plain), sweep)
 
 
 def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path) -> None:
-    """Drive a sweep to its end, then show what came out; the exit code says how it ended."""
-    outcome = drive()
+    """Drive a sweep, then show what came out; the exit code says how it ended, the last line how to go on."""
+    try:
+        outcome = drive()
+    except KeyboardInterrupt as forced:
+        _say_how_to_go_on(folder)
+        raise typer.Exit(128 + (forced.args[0] if forced.args else signal.SIGINT)) from None
+    except (UsageError, InvalidInputError, NotFoundError):
+        raise
+    except Exception:
+        _say_how_to_go_on(folder)
+        raise
     if outcome.state == "stopped":
-        say(f"stopped; go on with: {program()} resume {folder}")
+        _say_how_to_go_on(folder)
         raise typer.Exit(128 + outcome.signal if outcome.signal else 0)
     show_leaderboard(folder, k=5)
     show_pictures(folder)
     say(f"browse all of it: {program()} dashboard {folder.parent}")
+    if outcome.trials.get("lost"):
+        say(f"try the lost trials again: {program()} retry {folder}")
+    say(f"search on: {program()} extend {folder} --max-trials N")
+
+
+def say_plain(text: str) -> None:
+    """A sentence of the search's, which may hold brackets."""
+    say(escape(text))
+
+
+def _say_how_to_go_on(folder: Path) -> None:
+    """Say it, unless the sweep is another driver's."""
+    from mrisynth.results.store import SweepDirectory, sweep_state
+
+    if folder.is_dir() and sweep_state(SweepDirectory(folder)) != "running":
+        say(f"nothing is lost; go on with: {program()} resume {folder}")

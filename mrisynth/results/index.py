@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
-from mrisynth.files import read_json, write_json, write_with
+from mrisynth.files import read_json, refuse_newer, write_json, write_with
 from mrisynth.results.records import TrialRecord, read_mapping, read_trial, stamp
 from mrisynth.results.store import SweepDirectory, read_yaml, timestamp
 
@@ -33,6 +33,7 @@ _TRIAL_FIELDS = {
     "outcome": pa.string(),
     "reason": pa.string(),
     "message": pa.string(),
+    "warning": pa.string(),
     "family": pa.string(),
     "generator": pa.string(),
     "adversary": pa.string(),
@@ -192,8 +193,9 @@ def _checked_manifest(path: Path) -> dict[str, Any]:
     expected = {"sweep": str, "objectives": dict, "metrics": dict, "baselines": dict, "budget": dict, "written": str}
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), v) for k, v in expected.items()):
         raise InvalidInputError(f"{path} is not the manifest of an index")
-    if not isinstance(version := manifest.get("schema_version"), int) or version > SCHEMA_VERSION:
-        raise InvalidInputError(f"{path} has schema version {version}; this program reads up to {SCHEMA_VERSION}")
+    if not isinstance(version := manifest.get("schema_version"), int):
+        raise InvalidInputError(f"{path} is not the manifest of an index: its schema_version is {version}")
+    refuse_newer(path, version, SCHEMA_VERSION)
     return manifest
 
 

@@ -17,6 +17,7 @@ from mrisynth.results.store import SweepDirectory, sweep_state
 SCHEMA_VERSION = 1
 BASELINES = ("identity", "matched")
 _COUNTED = ("completed", "pruned", "rejected")
+_PLAIN = ("trial", "name", "outcome", "reason", "message", "warning", "retry_of", "rung", "epochs")
 
 
 def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
 
     Returns:
         Counts by outcome; budget as {"trials": {"spent", "limit"}, "hours": {"spent", "limit"}}, in worker hours, a
-        limit None where there is none; best as a row of `top`, or None while no trial has completed.
+        limit None where there is none; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and
+        message being the last one's; best as a row of `top`, or None while no trial has completed.
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -34,6 +36,7 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         "sweep": sweep.name,
         "state": sweep_state(sweep),
         "trials": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
+        "reasons": _reasons(index),
         "budget": _budget(index, outcomes),
         "best": best[0] if best else None,
     }
@@ -62,7 +65,8 @@ def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bo
         pareto: only the completed trials that no other beats in every objective.
 
     Returns:
-        {"trial", "name", "outcome", "rung", "epochs", "values", "gains", "config"}; gains as in `gains`.
+        {"trial", "name", "outcome", "reason", "message", "warning", "retry_of", "rung", "epochs", "values", "gains",
+        "config"}; gains as in `gains`.
 
     Raises:
         NotFoundError: no trial has that metric, and the sweep does not know it.
@@ -123,8 +127,26 @@ def _rank(row: Mapping[str, Any], metric: str, direction: str) -> tuple[int, flo
 
 def _row(row: Mapping[str, Any], metrics: list[str], gained: dict[str, dict[str, float]]) -> dict[str, Any]:
     values = {name: row[f"value.{name}"] for name in metrics if row[f"value.{name}"] is not None}
-    plain = {key: row[key] for key in ("trial", "name", "outcome", "rung", "epochs")}
+    plain = {key: row.get(key) for key in _PLAIN}  # an index of an older version lacks some
     return {**plain, "values": values, "gains": gained, "config": json.loads(row["config"] or "{}")}
+
+
+def _reasons(index: Index) -> list[dict[str, Any]]:
+    """How often trials were rejected, lost or stopped for each reason, with the last one's sentence."""
+    rows = [row for row in index.trials.to_pylist() if row["reason"] is not None]
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["outcome"], row["reason"]), []).append(row)
+    return [
+        {
+            "outcome": outcome,
+            "reason": reason,
+            "count": len(alike),
+            "trial": alike[-1]["trial"],
+            "message": alike[-1]["message"],
+        }
+        for (outcome, reason), alike in found.items()
+    ]
 
 
 def _baseline(index: Index, name: str, metric: str) -> dict[str, float]:

@@ -94,12 +94,13 @@ def _fields(
         "outcome": outcome["outcome"] if ended else "running" if epochs or started else "queued",
         "reason": _text(outcome.get("reason")),
         "message": _text(outcome.get("message")),
+        "warning": _warning(epochs),
         "family": _text(summary.get("family")) or _family(config, adversary),
         "generator": _text(config.get("generator")),
         "adversary": adversary,
         "epochs": max(_integer(summary.get("epochs")) or 0, epochs[-1]["epoch"] if epochs else 0),
         "epochs_planned": _integer(summary.get("epochs_planned")) or _integer(config.get("epochs")),
-        "seconds": _seconds(summary, epochs),
+        "seconds": _seconds(summary, epochs, after=_integer(origin.get("from_epoch")) or 0),
         "generator_parameters": _integer(summary.get("generator_parameters")),
         "adversary_parameters": _integer(summary.get("adversary_parameters")),
         "started": started,
@@ -154,16 +155,24 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def _started(attempts: Path) -> datetime | None:
     """When the first attempt began."""
     try:
-        files = sorted(attempts.glob("*.json"))
+        files = sorted(attempts.glob("[!.]*.json"))
     except OSError:
         return None
     moments = [moment for file in files if (moment := _moment(read_mapping(file).get("started")))]
     return min(moments, default=None)
 
 
-def _seconds(summary: Mapping[str, Any], epochs: list[dict[str, Any]]) -> float | None:
-    spent = _numbers(dict(enumerate(record.get("seconds") for record in epochs)))
-    return _number(summary.get("seconds")) if "seconds" in summary else sum(spent.values()) if spent else None
+def _warning(epochs: list[dict[str, Any]]) -> str | None:
+    """The last warning that a record gives."""
+    given = (record.get("warnings") for record in reversed(epochs))
+    return next((str(warnings[-1]) for warnings in given if isinstance(warnings, list) and warnings), None)
+
+
+def _seconds(summary: Mapping[str, Any], epochs: list[dict[str, Any]], *, after: int) -> float | None:
+    """How long the trial was trained; what a retry took over, the epochs up to `after`, was not trained by it."""
+    spent = _numbers({record["epoch"]: record.get("seconds") for record in epochs if record["epoch"] > after})
+    whole = "seconds" in summary and not after
+    return _number(summary.get("seconds")) if whole else sum(spent.values()) if spent else None
 
 
 def _family(config: Mapping[str, Any], adversary: str | None) -> str | None:

@@ -18,10 +18,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mrisynth.errors import InvalidInputError, NotFoundError
-from mrisynth.files import read_json, write_json, write_with
+from mrisynth.files import read_json, refuse_newer, write_json, write_with
 from mrisynth.results.slices import ShownSlices, read_shown, read_slices, write_shown, write_slices
 
 __all__ = [
+    "SCHEMA_VERSION",
     "STALE_AFTER",
     "ShownSlices",
     "State",
@@ -45,6 +46,9 @@ __all__ = [
 
 # A driver writes its heartbeat every few seconds; after this long without one, in seconds, it is taken for dead.
 STALE_AFTER = 60.0
+
+SCHEMA_VERSION = 1
+"""The latest form of a sweep's folder that this program reads; `sweep.yaml` names the folder's own."""
 
 State = Literal["queued", "running", "stopped", "stale", "done", "failed"]
 _WRITTEN_STATES = ("queued", "running", "stopped", "done", "failed")
@@ -206,9 +210,11 @@ def open_sweep(path: Path) -> SweepDirectory:
 
     Raises:
         NotFoundError: there is no sweep; the message names the nearest one beside it.
+        InvalidInputError: a newer program made it.
     """
     sweep = SweepDirectory(path)
     if sweep.sweep_yaml.is_file():
+        refuse_newer(sweep.sweep_yaml, read_yaml(sweep.sweep_yaml).get("schema_version"), SCHEMA_VERSION)
         return sweep
     beside = [other.name for other in list_sweeps(path.parent)] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=1)

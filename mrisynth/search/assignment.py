@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-FENCE = "fence"
-"""The file in a trial's folder that names the one attempt that may write there."""
-
 TRAIN = "mrisynth.search.worker:train_trial"
 """The function that trains a trial."""
 
@@ -21,6 +18,7 @@ class Assignment:
         directory: the trial's folder.
         rungs: the epochs after which it is scored before its end.
         train: who trains it, as "package.module:function".
+        gpu: the share of a GPU that it needs; None: what every trial gets.
     """
 
     number: int
@@ -29,3 +27,4 @@ class Assignment:
     directory: str
     rungs: tuple[int, ...]
     train: str = TRAIN
+    gpu: float | None = None

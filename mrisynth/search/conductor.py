@@ -5,7 +5,6 @@ decides is in the study and in the run directories before it goes on, so that it
 """
 
 import math
-import secrets
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,20 +14,23 @@ from typing import Any, Literal
 import optuna
 
 from mrisynth.errors import MrisynthError
-from mrisynth.files import publish, read_json, write_bytes, write_json
+from mrisynth.files import publish, write_json
+from mrisynth.results.control import clear_stop, stop_requests
 from mrisynth.results.store import SweepDirectory, append_event, read_records, read_yaml, write_yaml
-from mrisynth.search.assignment import FENCE, Assignment
-from mrisynth.search.outcome import Outcome, completed, write_outcome
+from mrisynth.search.assignment import Assignment
+from mrisynth.search.attempts import Failure, new_attempt, noted_failure
+from mrisynth.search.judge import Judge, LiveTrial
+from mrisynth.search.outcome import Kind, Outcome, write_outcome
 from mrisynth.search.plan import Plan, TrialPlan
-from mrisynth.search.pruning import Standing, rung_epochs, should_prune
+from mrisynth.search.pruning import rung_epochs
 from mrisynth.search.space import Infeasible
 from mrisynth.search.study import (
     COUNTED,
+    find_share,
     find_verdict,
     queue_named,
-    record_rung,
     seconds_spent,
-    standings,
+    set_share,
     take_trial,
     tell,
     waiting_trials,
@@ -37,38 +39,8 @@ from mrisynth.search.study import (
 LOSSES_IN_A_ROW = 5
 """After so many lost trials without any other outcome the fault is not theirs, and the sweep fails."""
 
-_DIED = "its worker died"
-
-
-@dataclass(slots=True)
-class LiveTrial:
-    """A trial that a worker has, or is about to get.
-
-    Attributes:
-        config: its configuration.
-        named: whether it is a named trial: these run to their end.
-        rungs: epoch -> rung.
-        counts: whether it counts in the budget; a retry does not.
-        epoch: the last epoch that was heard of.
-        seconds: how long its workers trained until then.
-        judged: the epochs whose rung was decided.
-        failure: why its last attempt failed.
-    """
-
-    config: TrialPlan
-    named: bool
-    rungs: Mapping[int, int]
-    counts: bool = True
-    epoch: int = 0
-    seconds: float = 0.0
-    judged: set[int] = field(default_factory=set)
-    failure: str = _DIED
-
-    def hear(self, record: Mapping[str, Any]) -> None:
-        """Count an epoch; a trial that had finished gives its last record again."""
-        if record["epoch"] > self.epoch:
-            self.epoch = record["epoch"]
-            self.seconds += float(record["seconds"])
+WHOLE_GPU = 1.0
+"""The share that a trial gets for which a smaller one had too little memory."""
 
 
 @dataclass(slots=True)
@@ -81,6 +53,8 @@ class Conductor:
         plan: what to do.
         changed: called after whatever the index shows has changed.
         progress: called with one sentence whenever a trial has ended.
+        check: called before anything is written; raises where the sweep is not ours any more.
+        gpu: the share of a GPU that a trial gets; 0 without one.
         live: the trials that run, by number.
         failure: set when it makes no sense to go on.
     """
@@ -90,6 +64,8 @@ class Conductor:
     plan: Plan
     changed: Callable[[], None] = lambda: None
     progress: Callable[[str], None] = lambda _: None
+    check: Callable[[], None] = lambda: None
+    gpu: float = 0.0
     live: dict[int, LiveTrial] = field(default_factory=dict)
     failure: MrisynthError | None = None
     _adopted: deque[int] = field(default_factory=deque)
@@ -106,6 +82,7 @@ class Conductor:
             "wait" while the trials that run would fill the budget: one may be lost and need a successor. "finished"
             only when the budget is truly spent.
         """
+        self.check()
         if self._adopted:
             return self._assign(self._adopted.popleft())
         while (number := self._next_number()) is not None:
@@ -132,14 +109,14 @@ class Conductor:
             self._end(number, Outcome("rejected", str(error), "infeasible"))
             return False
         append_event(self.sweep, "suggested", number=number, parameters=trial.params)
-        rungs = rung_epochs(self.plan.rungs, config.epochs)
-        self.live[number] = LiveTrial(config, name is not None, rungs, counts=retry_of is None)
+        rungs, whole = rung_epochs(self.plan.rungs, config.epochs), name is not None or "whole" in trial.user_attrs
+        live = self.live[number] = LiveTrial(config, rungs, whole=whole, counts=retry_of is None)
         directory = self.sweep.trial(number)
         if not directory.config.is_file():
             write_yaml(directory.config, config.dump())
-        if retry_of is not None and not directory.checkpoint.exists():
-            self._copy_checkpoint(retry_of, number)
-        write_json(directory.origin, {"name": name, "retry_of": retry_of})
+        if retry_of is not None:
+            self._inherit(number, live, retry_of)
+        write_json(directory.origin, {"name": name, "retry_of": retry_of, "from_epoch": live.epoch})
         return True
 
     def adopt(self, number: int) -> bool:
@@ -150,9 +127,8 @@ class Conductor:
         """
         if not self.begin(number):
             return False
-        for record in read_records(self.sweep.trial(number).history):
-            self.live[number].hear(record)
-        outcome = self._judge_missed(number, math.inf)
+        new_attempt(self.sweep.trial(number))  # a worker that was cut off with its driver may still write
+        outcome = self._catch_up(number)
         if outcome is not None:
             self._end(number, outcome)
             return False
@@ -167,42 +143,91 @@ class Conductor:
             record: as `training.trial.run` yields it, or {"rejected": reason, "message": sentence}.
 
         Returns:
-            Whether the trial has ended: completed, pruned or rejected.
+            Whether its worker is free: the trial is completed, pruned or rejected, or begins again with more memory.
         """
+        self.check()
+        if number not in self.live:  # it was stopped on request meanwhile
+            return True
         if "rejected" in record:
-            self._end(number, Outcome("rejected", record["message"], record["rejected"]))
+            if record["rejected"] != "out of memory" or not self._enlarge(number, record["message"]):
+                rejected = Outcome("rejected", record["message"], record["rejected"])
+                self._end(number, self._catch_up(number) or rejected)
             return True
         append_event(self.sweep, "epoch", number=number, epoch=record["epoch"], pid=record["pid"], host=record["host"])
-        self.live[number].hear(record)
-        outcome = self._judge_missed(number, record["epoch"]) or self._judge(number, record)
+        live = self.live[number]
+        missed = self._catch_up(number, before=record["epoch"]) if record["epoch"] > live.epoch + 1 else None
+        live.hear(record)
+        outcome = missed or self._judge.judge(number, live, record)
         if outcome is None:
             self.changed()
             return False
         self._end(number, outcome)
         return True
 
-    def fail_attempt(self, number: int) -> None:
-        """A worker died, or raised: whatever it may still write belongs to nobody from now on."""
-        self.live[number].failure = self._why(number)
-        append_event(self.sweep, "attempt-failed", number=number, message=self.live[number].failure)
-        self._fence(number)
+    def fail_attempt(self, number: int, failure: Failure | None = None) -> None:
+        """A worker died, or raised: whatever it may still write belongs to nobody from now on.
+
+        Args:
+            number: the trial.
+            failure: why, as far as whoever executes it knows; what the worker itself noted says more.
+        """
+        self.check()
+        if number not in self.live:
+            return
+        directory = self.sweep.trial(number)
+        self.live[number].failure = noted_failure(directory) or failure or Failure()
+        message = self.live[number].failure.message
+        append_event(self.sweep, "attempt-failed", number=number, message=message)
+        new_attempt(directory)
 
     def lose(self, number: int) -> None:
-        """A trial was lost with its workers, for reasons that are not its own, and its retries are used up."""
-        self._losses += 1
-        message = self.live[number].failure
-        self._end(number, Outcome("lost", message))
+        """A trial's retries are used up: it is lost for reasons that are not its own, or needs too much memory."""
+        self.check()
+        if number not in self.live:
+            return
+        failure = self.live[number].failure
+        kind: Kind = "rejected" if failure.reason == "out of memory" else "lost"
+        outcome = self._catch_up(number) or Outcome(kind, failure.message, failure.reason)
+        self._losses += outcome.kind == "lost"
+        self._end(number, outcome)
         if self._losses >= LOSSES_IN_A_ROW:
             self.failure = MrisynthError(
-                f"{self._losses} trials in a row were lost, the last one ({number}) because: {message}; see "
+                f"{self._losses} trials in a row were lost, the last one ({number}) because: {failure.message}; see "
                 f"{self.sweep.trial(number).log}"
             )
+
+    def stop_trials(self) -> list[int]:
+        """End the trials of which somebody asked for an end; they count as pruned, with the scores that they have.
+
+        Returns:
+            Their numbers.
+        """
+        stopped = []
+        for number in stop_requests(self.sweep):
+            if number in self.live:
+                self.check()
+                self._stop(number)
+                stopped.append(number)
+            trials = self.study.get_trials(deepcopy=False)
+            if number >= len(trials) or trials[number].state.is_finished():
+                clear_stop(self.sweep, number)
+        return stopped
+
+    def conclude(self, number: int, outcome: Outcome) -> None:
+        """Write a trial's outcome beside it, before anyone is told."""
+        write_outcome(self.sweep.trial(number), outcome)
+        why = {"reason": outcome.reason, "message": outcome.message}
+        append_event(self.sweep, "outcome", number=number, outcome=outcome.kind, **why)
 
     def settle(self, number: int, outcome: Outcome, *, seconds: float) -> None:
         """Tell the study an outcome that is already written."""
         tell(self.study, number, outcome, seconds=seconds)
         append_event(self.sweep, "told", number=number, outcome=outcome.kind)
         self.changed()
+
+    @property
+    def _judge(self) -> Judge:
+        return Judge(self.sweep, self.study, self.plan)
 
     def _next_number(self) -> int | None:
         """The number of a queued or a new trial, or None where nothing new may begin."""
@@ -238,7 +263,7 @@ class Conductor:
 
     def _assign(self, number: int) -> Assignment:
         live, directory = self.live[number], self.sweep.trial(number)
-        self._fence(number)
+        new_attempt(directory)
         append_event(self.sweep, "launched", number=number)
         return Assignment(
             number=number,
@@ -247,73 +272,56 @@ class Conductor:
             directory=str(directory.root.resolve()),
             rungs=tuple(sorted(live.rungs)),
             train=self.plan.train,
+            gpu=find_share(self.study, number),
         )
 
-    def _fence(self, number: int) -> None:
-        """Name a new valid attempt; whoever holds the token before it must not write any more."""
-        write_bytes(self.sweep.trial(number).root / FENCE, secrets.token_hex(8).encode())
+    def _catch_up(self, number: int, *, before: float = math.inf) -> Outcome | None:
+        """Hear what was lost with a worker or a driver and stands in the history; an outcome may follow from it."""
+        records = [record for record in read_records(self.sweep.trial(number).history) if record["epoch"] < before]
+        for record in records:
+            self.live[number].hear(record)
+        return self._judge.judge_missed(number, self.live[number], records)
 
-    def _copy_checkpoint(self, old: int, new: int) -> None:
-        """Let a retry start where the trial that it repeats was."""
-        source, target = self.sweep.trial(old).checkpoint, self.sweep.trial(new).checkpoint
-        if source.is_dir():
-            with publish(target) as folder:
-                shutil.copytree(source, folder, dirs_exist_ok=True)
+    def _inherit(self, number: int, live: LiveTrial, old: int) -> None:
+        """Let a retry start where the trial that it repeats was, with the rungs that this one had passed."""
+        source, target = self.sweep.trial(old), self.sweep.trial(number)
+        live.epoch = max((record["epoch"] for record in read_records(source.history)), default=0)
+        passed = (epoch for epoch, rung in live.rungs.items() if find_verdict(self.study, old, rung) is not None)
+        live.judged.update(passed)
+        if source.checkpoint.is_dir() and not target.checkpoint.exists():
+            with publish(target.checkpoint) as folder:
+                shutil.copytree(source.checkpoint, folder, dirs_exist_ok=True)
 
-    def _judge_missed(self, number: int, before: float) -> Outcome | None:
-        """Judge the rungs before an epoch whose records were lost with a worker or a driver; its history has them."""
-        live = self.live[number]
-        missed = {epoch for epoch in live.rungs if epoch < before} - live.judged
-        records = read_records(self.sweep.trial(number).history) if missed else []
-        outcomes = (self._judge(number, record) for record in records if record["epoch"] in missed)
-        return next((outcome for outcome in outcomes if outcome is not None), None)
+    def _enlarge(self, number: int, message: str) -> bool:
+        """Let a trial that had too little of a GPU's memory go on once with a whole one; whether it may."""
+        share = find_share(self.study, number) or self.gpu
+        if not 0 < share < WHOLE_GPU:
+            return False
+        set_share(self.study, number, WHOLE_GPU)
+        append_event(self.sweep, "enlarged", number=number, share=share, message=message)
+        self.progress(f"trial {number} ran out of memory on {share:g} of a GPU, and goes on with a whole one")
+        new_attempt(self.sweep.trial(number))
+        self._adopted.append(number)
+        return True
 
-    def _judge(self, number: int, record: Mapping[str, Any]) -> Outcome | None:
-        """What follows from one epoch's record; None: the trial goes on."""
-        live, epoch, scores = self.live[number], record["epoch"], record["scores"]
-        if record["final"]:
-            return completed({name: scores[name] for name in self.plan.objectives})
-        if epoch not in live.rungs or scores is None:
-            return None
-        live.judged.add(epoch)
-        metric = next(iter(self.plan.objectives))
-        value = float(scores[metric])
-        if not math.isfinite(value):
-            return Outcome("rejected", f"{metric} is {value} after epoch {epoch}", "diverged")
-        if not self._is_pruned(number, epoch, value):
-            return None
-        message = f"after epoch {epoch} its {metric} of {value:.4g} was not among the best {self.plan.keep:.0%}"
-        return Outcome("pruned", f"{message} of the {live.config.family} trials", rung=epoch, values={metric: value})
-
-    def _is_pruned(self, number: int, epoch: int, value: float) -> bool:
-        """The verdict on a rung: the stored one, or else a new one, which is stored together with the value."""
-        live = self.live[number]
-        rung = live.rungs[epoch]
-        stored = find_verdict(self.study, number, rung)
-        if stored is not None:
-            return stored
-        own = Standing(live.config.family, rung, value)
-        verdict = False
-        if self.plan.keep is not None and not live.named:
-            direction = next(iter(self.plan.objectives.values()))
-            verdict = should_prune(standings(self.study, but=number), own, direction=direction, keep=self.plan.keep)
-        record_rung(self.study, number, own, epoch=epoch, pruned=verdict)
-        append_event(self.sweep, "rung", number=number, epoch=epoch, rung=rung, value=value, pruned=verdict)
-        return verdict
-
-    def _why(self, number: int) -> str:
-        """Why the valid attempt failed, as its worker noted it; a worker that is killed notes nothing."""
+    def _stop(self, number: int) -> None:
+        """End a trial on request."""
         directory = self.sweep.trial(number)
-        note = directory.attempts / f"{(directory.root / FENCE).read_text(encoding='utf-8')}.json"
-        return str(read_json(note).get("error", _DIED)) if note.is_file() else _DIED
+        if number in self._adopted:
+            self._adopted.remove(number)
+        new_attempt(directory)
+        records = read_records(directory.history)
+        scored = [record["scores"] for record in records if record["scores"] is not None]
+        values = {name: scored[-1][name] for name in self.plan.objectives} if scored else {}
+        after = f"after epoch {records[-1]['epoch']}" if records else "before its first epoch had ended"
+        self._end(number, Outcome("pruned", f"stopped on request {after}", "stopped", values=values))
 
     def _end(self, number: int, outcome: Outcome) -> None:
         """Write a trial's outcome, tell the study, and only then forget the trial."""
-        write_outcome(self.sweep.trial(number), outcome)
-        append_event(self.sweep, "outcome", number=number, outcome=outcome.kind, reason=outcome.reason)
+        self.conclude(number, outcome)
         live = self.live.get(number)
         self.settle(number, outcome, seconds=live.seconds if live else 0.0)
         self.live.pop(number, None)
         if outcome.kind != "lost":
             self._losses = 0
-        self.progress(f"trial {number} {outcome.kind}: {outcome.message.removeprefix(f'{outcome.kind}: ')}")
+        self.progress(f"trial {number} {outcome.title}: {outcome.message}")

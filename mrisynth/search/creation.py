@@ -14,9 +14,10 @@ from mrisynth.data import slices as slices_of
 from mrisynth.data.store.prepared import PreparedCohort
 from mrisynth.errors import UsageError
 from mrisynth.files import publish, read_json, write_bytes, write_json
-from mrisynth.results.store import SweepDirectory, timestamp, write_shown, write_yaml
+from mrisynth.results.store import SCHEMA_VERSION, SweepDirectory, timestamp, write_shown, write_yaml
+from mrisynth.search.changes import what_was_asked
 from mrisynth.search.space import Space
-from mrisynth.search.study import JOURNAL
+from mrisynth.search.storage import JOURNAL
 from mrisynth.training.evaluation import baselines, shown
 
 _LIBRARIES = ("ray", "optuna", "torch", "numpy", "SimpleITK", "pyarrow")
@@ -39,12 +40,13 @@ def create_sweep(space: Space, cohort: PreparedCohort, *, results: Path, name: s
         raise UsageError(f"the name {name!r} is not usable; take letters, digits, '.', '_' and '-'")
     sweep = SweepDirectory(results / name)
     _refuse_taken(sweep)
-    lineage = _lineage(cohort)
+    asked = _asked(space, cohort, name=name, seed=seed)
+    lineage = {**_lineage(cohort), "asked": what_was_asked(space.text, asked)}
     with publish(sweep.root) as folder:
         _write_cohort(SweepDirectory(folder), cohort)
         write_bytes(folder / sweep.space_yaml.name, space.text.encode())
         write_json(folder / sweep.lineage.name, lineage)
-        write_yaml(folder / sweep.sweep_yaml.name, _asked(space, cohort, name=name, seed=seed))
+        write_yaml(folder / sweep.sweep_yaml.name, asked)
     if read_json(sweep.lineage)["id"] != lineage["id"]:  # somebody else was quicker
         _refuse_taken(sweep)
     return sweep
@@ -75,7 +77,7 @@ def _refuse_taken(sweep: SweepDirectory) -> None:
 
 def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int) -> dict[str, Any]:
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "name": name,
         "description": space.description,
         "space": space.file.name,

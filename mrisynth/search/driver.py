@@ -3,8 +3,10 @@
 Whatever killed the driver before, it first finishes what was interrupted, then runs trials until the budget is spent.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+import os
+import socket
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,21 +14,22 @@ from typing import Any, Literal
 import optuna
 
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
-from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError
+from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml
+from mrisynth.search.changes import refuse_changes
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.creation import create_sweep, data_differences
 from mrisynth.search.engine import Capacity, ray_session, run_trials
 from mrisynth.search.index_writer import IndexWriter
-from mrisynth.search.lease import Lease, hold
+from mrisynth.search.lease import Lease, LeaseLostError, hold
 from mrisynth.search.outcome import Kind
 from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import Space, parse_space, with_overrides
-from mrisynth.search.study import open_study, queue_retries
+from mrisynth.search.study import open_study, outcome_kind, queue_retries
 from mrisynth.search.weights import check_weights
 from mrisynth.training.config import TrialConfig, json_schema
 from mrisynth.training.metrics import METRICS
@@ -45,11 +48,30 @@ class Launch:
         address: a running Ray cluster; None: Ray on this machine alone.
         max_concurrent: trials at once; None: what the cluster has room for.
         max_failures: how often a trial is taken up again after its worker died or raised.
+        grace: how long running trials may take to end their epoch when the sweep is stopped, in seconds.
     """
 
     address: str | None = None
     max_concurrent: int | None = None
     max_failures: int = 2
+    grace: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What shall be done in a sweep beyond what it began with.
+
+    Attributes:
+        kinds: outcomes of which every trial is tried again, as a new trial that does not count in the budget.
+        trials: pruned trials that are tried again and run to their end.
+        budget_trials: a larger budget of trials in all.
+        budget_hours: a larger budget of worker-hours in all.
+    """
+
+    kinds: Collection[Kind] = ()
+    trials: Collection[int] = ()
+    budget_trials: int | None = None
+    budget_hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,7 @@ class Search:
     address: str | None
     index: IndexWriter
     progress: Progress
+    grace: float = 0.0
 
 
 def start_sweep(
@@ -112,7 +135,8 @@ def start_sweep(
     cohort = open_cohort(store)
     check_weights(space)
     sweep = create_sweep(space, cohort, results=results, name=name, seed=seed)
-    return _drive(sweep, space, cohort, launch=launch or Launch(), progress=progress)
+    with hold(sweep) as lease:
+        return _drive(lease, space, cohort, launch=launch or Launch(), progress=progress)
 
 
 def resume_sweep(
@@ -120,7 +144,7 @@ def resume_sweep(
     *,
     store: Path | None = None,
     launch: Launch | None = None,
-    retry: Iterable[Kind] = (),
+    again: Again | None = None,
     progress: Progress = lambda _: None,
 ) -> SweepOutcome:
     """Finish what a sweep began, whatever ended it; a sweep that is done stays as it is.
@@ -129,50 +153,59 @@ def resume_sweep(
         path: RESULTS/NAME.
         store: the prepared cohort, if it has moved.
         launch: where and how it runs.
-        retry: outcomes of which every trial is tried again, as a new trial that does not count in the budget.
+        again: what shall be done beyond what the sweep began with.
         progress: called with one sentence whenever something happened.
 
     Raises:
         NotFoundError: there is no such sweep.
-        InvalidInputError: the data have changed since it began, or weights that a trial needs are missing.
+        InvalidInputError: the data or the space have changed since it began, weights that a trial needs are missing, or
+            what shall be done again cannot be.
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: another driver holds it, or it cannot go on.
     """
-    sweep = open_sweep(path)
-    asked = read_yaml(sweep.sweep_yaml)
-    space = with_overrides(parse_space(sweep.space_yaml.read_text(encoding="utf-8"), asked["space"]), asked["set"])
-    space = replace(space, budget=Budget(**asked["budget"]))
-    check_weights(space, None if retry else sweep)
-    cohort = open_cohort(store or Path(asked["store"]))
+    sweep, again = open_sweep(path), again or Again()
+    with hold(sweep) as lease:
+        asked = read_yaml(sweep.sweep_yaml)
+        refuse_changes(sweep, asked)
+        cohort = _find_cohort(sweep, store or Path(asked["store"]))
+        asked["budget"] = _larger(asked["budget"], again)
+        space = parse_space(sweep.space_yaml.read_text(encoding="utf-8"), asked["space"])
+        space = replace(with_overrides(space, asked.get("set", {})), budget=Budget(**asked["budget"]))
+        check_weights(space, None if again.kinds or again.trials else sweep)
+        if again.budget_trials or again.budget_hours:
+            write_yaml(sweep.sweep_yaml, asked)
+        return _drive(lease, space, cohort, launch=launch or Launch(), again=again, progress=progress)
+
+
+def _find_cohort(sweep: SweepDirectory, store: Path) -> PreparedCohort:
+    """The data that the sweep began with."""
+    try:
+        cohort = open_cohort(store)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{error}; if the prepared cohort of {sweep.root} has moved, name it: --data STORE"
+        ) from None
     if differences := data_differences(sweep, cohort):
         raise InvalidInputError(
             f"the data of {sweep.root} have changed: {'; '.join(differences)}; "
             "its trials could not be compared any more, so start a new sweep"
         )
-    return _drive(sweep, space, cohort, launch=launch or Launch(), retry=retry, progress=progress)
+    return cohort
 
 
-def extend_sweep(path: Path, *, trials: int | None = None, hours: float | None = None, **where: Any) -> SweepOutcome:
-    """Give a sweep a larger budget, and resume it.
-
-    Args:
-        path: RESULTS/NAME.
-        trials: trials in all; None: as before.
-        hours: worker-hours in all; None: as before.
-        where: see `resume_sweep`.
+def _larger(budget: dict[str, Any], again: Again) -> dict[str, Any]:
+    """The budget with what `again` adds to it.
 
     Raises:
-        InvalidInputError: the budget is not legal.
+        InvalidInputError: it would be smaller.
     """
-    sweep = open_sweep(path)
-    asked = read_yaml(sweep.sweep_yaml)
-    new = {key: value for key, value in (("trials", trials), ("hours", hours)) if value is not None}
-    try:
-        budget = Budget(**{**asked["budget"], **new})
-    except ValueError as error:
-        raise InvalidInputError(f"this budget is not legal: {new}") from error
-    write_yaml(sweep.sweep_yaml, {**asked, "budget": budget.model_dump()})
-    return resume_sweep(path, **where)
+    new = {key: value for key, value in (("trials", again.budget_trials), ("hours", again.budget_hours)) if value}
+    for key, value in new.items():
+        if budget.get(key) is None:
+            raise InvalidInputError(f"this sweep has no limit of {key} that could be raised")
+        if value < budget[key]:
+            raise InvalidInputError(f"the budget is {budget[key]:g} {key} already; {value:g} would be less")
+    return {**budget, **new}
 
 
 def plan_of(space: Space, store: Path) -> Plan:
@@ -191,7 +224,7 @@ def plan_of(space: Space, store: Path) -> Plan:
     )
 
 
-def drive(search: Search, lease: Lease, *, retry: Iterable[Kind] = ()) -> SweepOutcome:
+def drive(search: Search, lease: Lease, *, again: Again = Again()) -> SweepOutcome:
     """Reconcile, then run trials until the budget is spent or somebody asks for an end.
 
     If Ray Tune's own loop breaks, it is started again on the same study.
@@ -200,9 +233,9 @@ def drive(search: Search, lease: Lease, *, retry: Iterable[Kind] = ()) -> SweepO
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: it makes no sense to go on.
     """
-    append_event(search.sweep, "driver-started")
-    conductor = _take_over(search)
-    queue_retries(conductor.study, tuple(retry))
+    append_event(search.sweep, "driver-started", pid=os.getpid(), host=socket.gethostname())
+    conductor = _take_over(search, lease)
+    _queue_again(conductor, again)
     breaks = 0
     while conductor.has_work() and not lease.should_stop():
         ended = _ended(conductor)
@@ -211,6 +244,7 @@ def drive(search: Search, lease: Lease, *, retry: Iterable[Kind] = ()) -> SweepO
         except MrisynthError:
             raise
         except Exception as error:
+            lease.check()
             append_event(search.sweep, "engine-broke", message=str(error)[-2000:])
             breaks = 1 if _ended(conductor) > ended else breaks + 1
             if breaks > LAUNCHES_WITHOUT_PROGRESS:
@@ -219,44 +253,63 @@ def drive(search: Search, lease: Lease, *, retry: Iterable[Kind] = ()) -> SweepO
         if conductor.failure is not None:
             raise conductor.failure
         if not lease.should_stop():
-            conductor = _take_over(search)
+            conductor = _take_over(search, lease)
     return _finish(search, conductor, lease)
 
 
 def _drive(
-    sweep: SweepDirectory,
+    lease: Lease,
     space: Space,
     cohort: PreparedCohort,
     *,
     launch: Launch,
-    retry: Iterable[Kind] = (),
+    again: Again = Again(),
     progress: Progress,
 ) -> SweepOutcome:
-    asked = read_yaml(sweep.sweep_yaml)
+    sweep = lease.sweep
     metrics = {name: metric.describe() for name, metric in METRICS.items()}
     indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(space.search))
     search = Search(
         sweep=sweep,
         plan=plan_of(space, cohort.store),
-        sampler=SeededSampler(space.sampler, asked["seed"]),
+        sampler=SeededSampler(space.sampler, read_yaml(sweep.sweep_yaml)["seed"]),
         capacity=Capacity(space.resources.cpu, space.resources.gpu, launch.max_concurrent, launch.max_failures),
         address=launch.address,
-        index=IndexWriter(sweep, indexer),
+        index=IndexWriter(sweep, indexer, check=lease.check),
         progress=progress,
+        grace=launch.grace,
     )
     _say_misfits(space, progress)
-    with hold(sweep) as lease:
-        try:
-            return drive(search, lease, retry=retry)
-        finally:
+    try:
+        return drive(search, lease, again=again)
+    finally:
+        with suppress(LeaseLostError):
             search.index.write()
             append_event(sweep, "driver-stopped", state=lease.state)
 
 
-def _take_over(search: Search) -> Conductor:
+def _queue_again(conductor: Conductor, again: Again) -> None:
+    """Queue what shall be tried again, and say what that is."""
+    if again.kinds or again.trials:
+        chosen = queue_retries(conductor.study, again.kinds, again.trials)
+        what = f"trying again: trial{'s' * (len(chosen) != 1)} {', '.join(map(str, chosen))}"
+        nothing = f"no trial is {' or '.join(again.kinds)} that was not tried again before"
+        conductor.progress(what if chosen else nothing)
+
+
+def _take_over(search: Search, lease: Lease) -> Conductor:
     """A conductor over the study as it is on disk, with everything interrupted finished."""
-    study = open_study(search.sweep.journal, objectives=search.plan.objectives, sampler=search.sampler)
-    conductor = Conductor(search.sweep, study, search.plan, changed=search.index.mark, progress=search.progress)
+    study = open_study(
+        search.sweep.journal, objectives=search.plan.objectives, sampler=search.sampler, before_write=lease.check
+    )
+    conductor = Conductor(
+        search.sweep,
+        study,
+        search.plan,
+        changed=search.index.mark,
+        progress=search.progress,
+        check=lease.check,
+    )
     conductor.queue_named()
     reconcile(conductor)
     return conductor
@@ -266,11 +319,12 @@ def _launch(search: Search, conductor: Conductor, lease: Lease) -> None:
     with ExitStack() as stack:
         stack.enter_context(ray_session(search.address))
         lease.catch_signals()
-        run_trials(conductor, search.index, capacity=search.capacity, should_stop=lease.should_stop)
+        run_trials(conductor, search.index, capacity=search.capacity, should_stop=lease.should_stop, grace=search.grace)
 
 
 def _finish(search: Search, conductor: Conductor, lease: Lease) -> SweepOutcome:
     """Say how it ended."""
+    lease.check()
     trials = count_outcomes(conductor.study)
     if lease.should_stop():
         lease.state = "stopped"
@@ -284,12 +338,8 @@ def _finish(search: Search, conductor: Conductor, lease: Lease) -> SweepOutcome:
 
 def count_outcomes(study: optuna.Study) -> dict[str, int]:
     """Outcome -> how many trials ended so."""
-    counts: dict[str, int] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state.is_finished():
-            kind = str(trial.user_attrs["outcome"]).split(":")[0]
-            counts[kind] = counts.get(kind, 0) + 1
-    return counts
+    kinds = [kind for trial in study.get_trials(deepcopy=False) if (kind := outcome_kind(trial)) is not None]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
 def _ended(conductor: Conductor) -> int:

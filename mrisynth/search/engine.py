@@ -4,6 +4,7 @@ Each launch is a new Tuner over the same study. What Tune writes about its trial
 away; its snapshots, loggers and signal handlers are off.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -11,8 +12,9 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # When Ray's own memory monitor kills a trial, Tune aborts the whole run; the kernel's kill is an ordinary failure.
+    # Of Ray on this machine alone, only the kernel kills for memory: Ray's monitor counts what other programs take too.
     "RAY_memory_monitor_refresh_ms": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -85,7 +87,12 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 def run_trials(
-    conductor: Conductor, index: IndexWriter, *, capacity: Capacity, should_stop: Callable[[], bool]
+    conductor: Conductor,
+    index: IndexWriter,
+    *,
+    capacity: Capacity,
+    should_stop: Callable[[], bool],
+    grace: float = 0.0,
 ) -> None:
     """Run the conductor's trials on Ray until it has no more, or until it shall stop.
 
@@ -93,7 +100,9 @@ def run_trials(
         conductor: decides everything.
         index: written now and then.
         capacity: what a trial occupies, and how many run at once.
-        should_stop: asked a few times a second; once true, the trials that run are left at their last checkpoints.
+        should_stop: asked a few times a second; once true, no trial begins any more, and those that run are left at
+            their last checkpoints.
+        grace: how long they may take before that to end their epoch, in seconds.
 
     Raises:
         UsageError: the cluster has no room for a single trial.
@@ -101,18 +110,21 @@ def run_trials(
     """
     from ray import tune
 
-    from mrisynth.search.searcher import AskedStopper, RecordScheduler, StudySearcher
+    from mrisynth.search.failures import watch
+    from mrisynth.search.searcher import AskedStopper, Ending, RecordScheduler, StudySearcher
     from mrisynth.search.worker import TrialWorker
 
-    resources, concurrent = _fit(capacity)
-    searcher = StudySearcher(conductor)
+    conductor.gpu, concurrent = _fit(capacity)
+    ending = Ending(should_stop, grace, conductor.progress)
     staging = Path(tempfile.mkdtemp(prefix=".tune-", dir=conductor.sweep.root))
-    try:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, staging, ignore_errors=True)
+        failures = stack.enter_context(watch())
         tune.Tuner(
-            tune.with_resources(TrialWorker, resources),
+            tune.with_resources(TrialWorker, partial(_resources, cpu=capacity.cpu, gpu=conductor.gpu)),
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=RecordScheduler(conductor, index),
+                search_alg=StudySearcher(conductor, ending),
+                scheduler=RecordScheduler(conductor, index, ending=ending, failures=failures),
                 num_samples=-1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
@@ -124,12 +136,10 @@ def run_trials(
                 storage_path=str(staging.resolve()),
                 failure_config=tune.FailureConfig(max_failures=capacity.max_failures),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                stop=AskedStopper(lambda: should_stop() or conductor.failure is not None),
+                stop=AskedStopper(conductor, ending),
                 verbose=0,
             ),
         ).fit()
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _has_token() -> bool:
@@ -180,8 +190,16 @@ def _silence() -> None:
         global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
-def _fit(capacity: Capacity) -> tuple[dict[str, float], int]:
-    """What a trial asks of Ray, and how many fit at once."""
+def _resources(config: dict[str, Any], *, cpu: float, gpu: float) -> Any:
+    """What a trial asks of Ray: what every trial gets, or the larger share of a GPU that it needs."""
+    from ray import tune
+
+    share = json.loads(config["assignment"])["gpu"] or gpu
+    return tune.PlacementGroupFactory([{"CPU": cpu, "GPU": share} if share else {"CPU": cpu}])
+
+
+def _fit(capacity: Capacity) -> tuple[float, int]:
+    """The share of a GPU that a trial gets, and how many trials fit at once."""
     import ray
 
     cluster = ray.cluster_resources()
@@ -193,8 +211,7 @@ def _fit(capacity: Capacity) -> tuple[dict[str, float], int]:
             f"a trial asks for {capacity.cpu:g} CPU cores and {gpu:g} GPUs, but the cluster has {cpus:g} and {gpus:g}; "
             "change `resources` in the space"
         )
-    resources = {"cpu": capacity.cpu, "gpu": gpu} if gpu else {"cpu": capacity.cpu}
-    return resources, capacity.max_concurrent or int(room)
+    return gpu, capacity.max_concurrent or int(room)
 
 
 def _name(trial: Any) -> str:

@@ -1,6 +1,7 @@
 """Keeps the index fresh without letting it cost more than the search."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mrisynth.results.index import Indexer, write_index
@@ -19,10 +20,12 @@ class IndexWriter:
     Attributes:
         sweep: the sweep.
         indexer: builds the index.
+        check: called before it is written; raises where the sweep is not ours any more.
     """
 
     sweep: SweepDirectory
     indexer: Indexer
+    check: Callable[[], None] = lambda: None
     _changed: bool = True
     _next: float = 0.0
 
@@ -37,6 +40,7 @@ class IndexWriter:
 
     def write(self) -> None:
         """Write the index now."""
+        self.check()
         began = time.monotonic()
         append_event(self.sweep, "index-begin")
         self._changed = False

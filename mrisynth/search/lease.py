@@ -1,27 +1,49 @@
-"""One driver holds a sweep: a lock that a dead driver loses, a sign of life, and how it is asked to stop."""
+"""One driver holds a sweep: a lock that a dead driver loses, a sign of life, and how it is asked to stop.
+
+On one host the kernel's lock decides. Where the folder is shared among hosts and locks do not reach, the signs of life
+do: a driver that gave none for a minute has lost the sweep to whoever takes it. It may only have slept (SIGSTOP, a lid
+that was closed); awake again it finds another token in `lease.json` and must not write any more.
+"""
 
 import contextlib
+import os
+import secrets
 import signal
 import socket
+import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mrisynth.errors import MrisynthError, NotFoundError
-from mrisynth.files import read_json, write_bytes
-from mrisynth.results.store import STALE_AFTER, State, SweepDirectory, write_heartbeat
+from mrisynth.files import read_json, write_json
+from mrisynth.results.control import clear_stop, is_stop_requested
+from mrisynth.results.store import STALE_AFTER, State, SweepDirectory, timestamp, write_heartbeat
 
 HEARTBEAT_EVERY = 5.0
 """Seconds between two signs of life."""
 
-STOP = "stop"
-"""The file in `control/` that asks the driver to stop."""
+SURE_FOR = 20.0
+"""Seconds after a sign of life during which nobody can have taken the sweep; well under `STALE_AFTER`."""
+
+SETTLES_IN = 2.0
+"""Seconds after which two hosts that took a sweep in the same moment see whose lease stands."""
+
+
+class LeaseLostError(MrisynthError):
+    """Another driver has the sweep by now."""
+
+
+def now() -> float:
+    """Seconds that go on while the process, or the machine, sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(slots=True)
@@ -32,16 +54,50 @@ class Lease:
         sweep: the sweep.
         state: what the sweep shall be said to be when the lease ends.
         signal: the signal that asked for an end, or None.
+        lost: whether another driver has the sweep by now.
     """
 
     sweep: SweepDirectory
     state: State = "failed"
     signal: int | None = None
+    lost: bool = False
+    _token: str = field(default_factory=lambda: secrets.token_hex(8))
+    _sure_until: float = 0.0
     _asked: threading.Event = field(default_factory=threading.Event)
 
     def should_stop(self) -> bool:
-        """Whether a signal or a request asked for an end."""
+        """Whether a signal or a request asked for an end, or the sweep is not ours any more."""
         return self._asked.is_set()
+
+    def check(self) -> None:
+        """See to it before every write that the sweep is still ours.
+
+        Raises:
+            LeaseLostError: it is not.
+        """
+        if not self.lost and now() > self._sure_until:
+            self._look()
+        if self.lost:
+            raise LeaseLostError(
+                f"another driver took {self.sweep.root} while this one gave no sign of life for over "
+                f"{STALE_AFTER:.0f} s; this one has stopped writing, and nothing is lost: {_holder(self.sweep)}"
+            )
+
+    def beat(self) -> None:
+        """Give a sign of life, and see whether somebody asked for an end."""
+        began = now()
+        self._look()
+        if self.lost:
+            return
+        if is_stop_requested(self.sweep):
+            self._asked.set()
+        write_heartbeat(self.sweep, state="running")
+        self._sure_until = began + SURE_FOR
+
+    def take(self) -> None:
+        """Write down that the sweep is ours."""
+        holder = {"token": self._token, "pid": os.getpid(), "host": socket.gethostname(), "time": timestamp()}
+        write_json(_path(self.sweep), {"schema_version": 1, **holder})
 
     def catch_signals(self) -> None:
         """Take SIGINT and SIGTERM; once more after `ray.init`, which takes SIGTERM for itself."""
@@ -49,22 +105,28 @@ class Lease:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
 
-    def look_for_request(self) -> None:
-        """See whether somebody asked for an end through the sweep's folder."""
-        if (self.sweep.control / STOP).exists():
+    def _look(self) -> None:
+        """See whose lease stands; one that is gone is nobody's."""
+        with contextlib.suppress(NotFoundError):
+            self.lost = read_json(_path(self.sweep))["token"] != self._token
+        if self.lost:
             self._asked.set()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal asks for a clean end; the second one ends it at once."""
         if self.signal is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.signal = number
         self._asked.set()
 
 
 @contextmanager
-def hold(sweep: SweepDirectory) -> Iterator[Lease]:
+def hold(sweep: SweepDirectory, *, pause: Callable[[float], None] = time.sleep) -> Iterator[Lease]:
     """Hold a sweep for as long as the block lasts.
+
+    Args:
+        sweep: the sweep.
+        pause: called with the seconds to wait, where it is taken from a driver on another host.
 
     Raises:
         MrisynthError: another driver holds it; the message says which, and how long ago it gave a sign of life.
@@ -75,40 +137,49 @@ def hold(sweep: SweepDirectory) -> Iterator[Lease]:
     except Timeout:
         raise _held(sweep) from None
     try:
-        _refuse_remote(sweep)
-        (sweep.control / STOP).unlink(missing_ok=True)
-        lease, handlers = (
-            Lease(sweep),
-            [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)],
-        )
+        lease = Lease(sweep)
+        _take(lease, pause)
+        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
         lease.catch_signals()
         try:
             with _beating(lease):
                 yield lease
+        except KeyboardInterrupt:
+            lease.state = "stopped"
+            raise
         finally:
-            write_heartbeat(sweep, state=lease.state)
+            with contextlib.suppress(LeaseLostError):
+                lease.check()
+                write_heartbeat(sweep, state=lease.state)
             _restore(handlers)
     finally:
         lock.release()
 
 
-def request_stop(sweep: SweepDirectory) -> None:
-    """Ask the driver of a sweep, wherever it runs, to stop cleanly."""
-    write_bytes(sweep.control / STOP, b"")
+def _take(lease: Lease, pause: Callable[[float], None]) -> None:
+    """Take a sweep whose lock is ours, unless a driver on another host lives, whom locks may not reach."""
+    beat = _last_beat(lease.sweep)
+    elsewhere = beat is not None and beat["state"] == "running" and beat["host"] != socket.gethostname()
+    if beat and elsewhere and beat["age"] < STALE_AFTER:
+        raise _held(lease.sweep)
+    lease.take()
+    if elsewhere:
+        pause(SETTLES_IN)
+        lease.check()
+    clear_stop(lease.sweep)
 
 
 @contextmanager
 def _beating(lease: Lease) -> Iterator[None]:
-    """Give a sign of life now and every few seconds, from a thread."""
+    """Give a sign of life now and every few seconds, from a thread, until the lease ends or is lost."""
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(HEARTBEAT_EVERY):
-            lease.look_for_request()
+        while not over.wait(HEARTBEAT_EVERY) and not lease.lost:
             with contextlib.suppress(OSError):  # a full disk may be emptied again
-                write_heartbeat(lease.sweep, state="running")
+                lease.beat()
 
-    write_heartbeat(lease.sweep, state="running")
+    lease.beat()
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
@@ -118,30 +189,36 @@ def _beating(lease: Lease) -> Iterator[None]:
         thread.join()
 
 
-def _refuse_remote(sweep: SweepDirectory) -> None:
-    """Refuse what a lock on a shared file system may not: a driver on another host that gave a sign of life."""
-    beat = _last_beat(sweep)
-    if beat and beat["state"] == "running" and beat["host"] != socket.gethostname() and beat["age"] < STALE_AFTER:
-        raise _held(sweep)
-
-
 def _held(sweep: SweepDirectory) -> MrisynthError:
     beat = _last_beat(sweep)
     if beat is None:
         return MrisynthError(f"{sweep.root} is held by another process; one driver at a time")
+    held = f"{sweep.root} is held by process {beat['pid']} on {beat['host']}, whose last sign of life is"
     return MrisynthError(
-        f"{sweep.root} is held by process {beat['pid']} on {beat['host']}, whose last sign of life is "
-        f"{beat['age']:.0f} s old; wait for it, or stop it: mrisynth stop {sweep.root}"
+        f"{held} {beat['age']:.0f} s old; wait for it, or stop it: mrisynth stop {sweep.root}"
+        + (f" (it gives none any more: is it suspended? kill -CONT {beat['pid']})" if beat["age"] > STALE_AFTER else "")
     )
 
 
+def _holder(sweep: SweepDirectory) -> str:
+    holder = read_json(_path(sweep))
+    return f"process {holder['pid']} on {holder['host']} has it since {holder['time']}"
+
+
 def _last_beat(sweep: SweepDirectory) -> dict[str, Any] | None:
+    """The last sign of life with its `age` in seconds, by the clock of the file system: those of hosts differ."""
     try:
         beat: dict[str, Any] = read_json(sweep.heartbeat)
-    except NotFoundError:
+        with tempfile.NamedTemporaryFile(prefix=".now-", dir=sweep.root) as probe:
+            age = os.fstat(probe.fileno()).st_mtime - sweep.heartbeat.stat().st_mtime
+    except (NotFoundError, FileNotFoundError):
         return None
-    age = (datetime.now(UTC) - datetime.fromisoformat(beat["time"])).total_seconds()
-    return {**beat, "age": age}
+    return {**beat, "age": max(0.0, age)}
+
+
+def _path(sweep: SweepDirectory) -> Path:
+    """The file that names the one driver that may write."""
+    return sweep.root / "lease.json"
 
 
 def _restore(handlers: list[tuple[signal.Signals, Any]]) -> None:

@@ -11,6 +11,13 @@ from mrisynth.files import read_json, write_json
 from mrisynth.results.store import TrialDirectory, timestamp
 
 Kind = Literal["completed", "pruned", "rejected", "lost"]
+REASONS: dict[Kind, tuple[str, ...]] = {
+    "completed": (),
+    "pruned": ("stopped",),
+    "rejected": ("diverged", "collapsed", "out of memory", "infeasible"),
+    "lost": ("worker", "node", "storage"),
+}
+"""Why a trial ended as it did, where that needs a word; a pruned trial without one fell on a rung."""
 
 # TPE ignores FAIL: a configuration that diverges must be told PRUNED, or nearly every later suggestion goes there too.
 STATES: dict[Kind, TrialState] = {
@@ -28,7 +35,7 @@ class Outcome:
     Attributes:
         kind: completed, pruned, rejected or lost.
         message: one sentence for people.
-        reason: why a trial was rejected: "diverged", "collapsed", "out of memory", "infeasible".
+        reason: one of `REASONS`.
         rung: the epoch after which a trial was pruned.
         values: objective -> value; complete for a completed trial, else the last known.
     """
@@ -44,10 +51,17 @@ class Outcome:
         """What Optuna is told."""
         return STATES[self.kind]
 
+    @property
+    def title(self) -> str:
+        """The outcome and its reason: "rejected: diverged"."""
+        return self.kind if self.reason is None else f"{self.kind}: {self.reason}"
+
 
 def write_outcome(directory: TrialDirectory, outcome: Outcome) -> None:
-    """Write `outcome.json`, at once."""
+    """Write `outcome.json`, at once, and the same sentence at the end of the trial's log."""
     directory.root.mkdir(parents=True, exist_ok=True)
+    with directory.log.open("a", encoding="utf-8") as stream:
+        stream.write(f"{timestamp()}  {outcome.title}: {outcome.message}\n")
     write_json(
         directory.outcome,
         {
@@ -76,4 +90,4 @@ def completed(values: Mapping[str, float]) -> Outcome:
     if bad:
         return Outcome("rejected", f"{bad[0]} is {values[bad[0]]} at the end", "diverged")
     shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    return Outcome("completed", f"completed: {shown}", values=dict(values))
+    return Outcome("completed", shown, values=dict(values))

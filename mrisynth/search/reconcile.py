@@ -17,7 +17,7 @@ from mrisynth.errors import MrisynthError, NotFoundError
 from mrisynth.files import read_json
 from mrisynth.results.store import SweepDirectory, TrialDirectory, append_event, read_records
 from mrisynth.search.conductor import Conductor
-from mrisynth.search.outcome import completed, read_outcome, write_outcome
+from mrisynth.search.outcome import completed, read_outcome
 
 ORPHANS_LIVE = 60.0
 """How long the workers of a dead driver are waited for, in seconds; Ray ends them within 5."""
@@ -37,6 +37,8 @@ def reconcile(conductor: Conductor) -> list[int]:
         if directory.number not in begun:
             _set_aside(sweep, directory)
     going_on = [number for number in running if not _settle(conductor, number) and conductor.adopt(number)]
+    stopped = conductor.stop_trials()
+    going_on = [number for number in going_on if number not in stopped]
     append_event(sweep, "reconciled", running=running, continued=going_on)
     return going_on
 
@@ -64,7 +66,7 @@ def wait_for_orphans(sweep: SweepDirectory, numbers: list[int], *, pause: Callab
 
 def _workers(directory: TrialDirectory) -> list[int]:
     """The live processes of this host that once took the trial up."""
-    attempts = [read_json(path) for path in sorted(directory.attempts.glob("*.json"))]
+    attempts = [read_json(path) for path in sorted(directory.attempts.glob("[!.]*.json"))]
     return [
         attempt["pid"]
         for attempt in attempts
@@ -93,9 +95,10 @@ def _settle(conductor: Conductor, number: int) -> bool:
         if values is None:
             return False
         outcome = completed({name: values[name] for name in conductor.plan.objectives})
-        write_outcome(directory, outcome)
-        append_event(conductor.sweep, "outcome", number=number, outcome=outcome.kind, reason=outcome.reason)
-    seconds = {record["epoch"]: float(record["seconds"]) for record in read_records(directory.history)}
+        conductor.conclude(number, outcome)
+    begun = read_json(directory.origin).get("from_epoch", 0) if directory.origin.is_file() else 0
+    records = (record for record in read_records(directory.history) if record["epoch"] > begun)
+    seconds = {record["epoch"]: float(record["seconds"]) for record in records}
     conductor.settle(number, outcome, seconds=sum(seconds.values()))
     return True
 

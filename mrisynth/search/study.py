@@ -1,48 +1,26 @@
 """The study: the only truth of the search. Only the driver touches it.
 
 It is an Optuna study, in a journal file unless a database is named. What we add to its trials stands in user
-attributes: `name` of a named trial, `retry_of`, one `rung:<i>` for each rung reached, `seconds` and `outcome`.
+attributes: `name` of a named trial, `retry_of`, `whole` of a trial that no rung stops, one `rung:<i>` for each rung
+reached, `gpu` of a trial that needs a larger share, `seconds` and `outcome`.
 """
 
-import fcntl
-import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.errors import InvalidInputError
-from mrisynth.search.outcome import Outcome
+from mrisynth.search.outcome import Kind, Outcome
 from mrisynth.search.pruning import Direction, Standing
+from mrisynth.search.storage import JOURNAL, open_storage
 
 STUDY_NAME = "mrisynth"
-JOURNAL = "journal"
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 """What counts in a budget of trials: completed, pruned and rejected, not lost."""
-
-
-class JournalLock:
-    """A kernel lock beside the journal. Unlike Optuna's own locks it is free the moment its holder dies."""
-
-    def __init__(self, journal: Path) -> None:
-        self._path = journal.with_name(f"{journal.name}.lock")
-        self._descriptor = -1
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        self._descriptor = descriptor
-        return True
-
-    def release(self) -> None:
-        """Let the lock go."""
-        os.close(self._descriptor)
 
 
 def open_study(
@@ -52,6 +30,7 @@ def open_study(
     sampler: BaseSampler,
     storage: str = JOURNAL,
     name: str = STUDY_NAME,
+    before_write: Callable[[], None] = lambda: None,
 ) -> optuna.Study:
     """Open the study, or create it if there is none.
 
@@ -61,12 +40,13 @@ def open_study(
         sampler: who suggests.
         storage: "journal", or the URL of a database (SQLite, PostgreSQL).
         name: the study's name in its storage.
+        before_write: called before everything that changes the study; may raise, and then nothing is changed.
 
     Raises:
         InvalidInputError: the stored study has other objectives.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    opened = _open_storage(journal, storage)
+    opened = open_storage(journal, storage, before_write=before_write)
     pruner = optuna.pruners.NopPruner()
     try:
         study = optuna.load_study(study_name=name, storage=opened, sampler=sampler, pruner=pruner)
@@ -81,27 +61,6 @@ def open_study(
     elif stored != dict(objectives):
         raise InvalidInputError(f"{journal}: the study's objectives are {stored}, not {dict(objectives)}")
     return study
-
-
-def cut_torn_line(journal: Path, lock: JournalLock) -> int:
-    """Cut off a last line that was not written to its end, which would poison the journal at the next append.
-
-    Returns:
-        How many bytes were cut off.
-    """
-    if not journal.is_file():
-        return 0
-    lock.acquire()
-    try:
-        data = journal.read_bytes()
-        torn = len(data) - (data.rfind(b"\n") + 1)
-        if torn:
-            with journal.open("r+b") as stream:
-                stream.truncate(len(data) - torn)
-                os.fsync(stream.fileno())
-        return torn
-    finally:
-        lock.release()
 
 
 def take_trial(study: optuna.Study, number: int) -> optuna.Trial:
@@ -137,27 +96,55 @@ def queue_named(study: optuna.Study, points: Mapping[str, Mapping[str, Any]]) ->
             study.enqueue_trial(dict(parameters), user_attrs={"name": name})
 
 
-def queue_retries(study: optuna.Study, kinds: Container[str]) -> list[int]:
-    """Queue again, each once, the finished trials of these outcomes, every one as a new trial with the same parameters.
+def queue_retries(study: optuna.Study, kinds: Collection[Kind] = (), trials: Collection[int] = ()) -> list[int]:
+    """Queue finished trials again, each once, every one as a new trial with the same parameters.
+
+    Args:
+        study: the study.
+        kinds: outcomes of which every trial is repeated.
+        trials: pruned trials that are repeated too; no rung stops them again.
 
     Returns:
         The numbers of the trials that are repeated.
+
+    Raises:
+        InvalidInputError: one of `trials` was not pruned, or was repeated before; nothing is queued then.
     """
-    trials = study.get_trials(deepcopy=False)
-    repeated = {trial.user_attrs.get("retry_of") for trial in trials}
+    stored = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs["retry_of"]: trial.number for trial in stored if "retry_of" in trial.user_attrs}
+    for number in trials:
+        _refuse_retry(stored, number, repeated)
     chosen = [
         trial
-        for trial in trials
-        if trial.user_attrs.get("outcome", "").split(":")[0] in kinds and trial.number not in repeated
+        for trial in stored
+        if (outcome_kind(trial) in kinds and trial.number not in repeated) or trial.number in trials
     ]
     for trial in chosen:
-        name = {"name": trial.user_attrs["name"]} if "name" in trial.user_attrs else {}
-        study.enqueue_trial(trial.params, user_attrs={**name, "retry_of": trial.number})
+        marks = {"name": trial.user_attrs["name"]} if "name" in trial.user_attrs else {}
+        marks |= {"whole": True} if trial.number in trials else {}
+        study.enqueue_trial(trial.params, user_attrs={**marks, "retry_of": trial.number})
     return [trial.number for trial in chosen]
 
 
+def outcome_kind(trial: FrozenTrial) -> str | None:
+    """How a stored trial ended: "completed", "pruned", "rejected" or "lost"; None while it has not."""
+    outcome: str | None = trial.user_attrs.get("outcome")
+    return outcome.split(":")[0] if outcome is not None and trial.state.is_finished() else None
+
+
+def _refuse_retry(stored: list[FrozenTrial], number: int, repeated: Mapping[int, int]) -> None:
+    """Refuse to repeat what is no pruned trial, or was repeated before."""
+    if not 0 <= number < len(stored):
+        raise InvalidInputError(f"there is no trial {number}; the last one is {len(stored) - 1}")
+    kind = outcome_kind(stored[number])
+    if kind != "pruned":
+        raise InvalidInputError(f"trial {number} is {kind or 'not at its end'}, not pruned")
+    if number in repeated:
+        raise InvalidInputError(f"trial {number} was tried again before, as trial {repeated[number]}")
+
+
 def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: int, pruned: bool) -> None:
-    """Store where a trial stood on a rung, and the verdict with it, at once: a driver killed after it decides no other.
+    """Store where a trial stood on a rung, then the verdict with it: a driver killed after that decides no other.
 
     Args:
         study: the study.
@@ -168,10 +155,10 @@ def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: 
     """
     trial = _open_trial(study, number)
     stored = {"epoch": epoch, "value": standing.value, "family": standing.family, "pruned": pruned}
-    trial.set_user_attr(f"rung:{standing.rung}", stored)
-    # Optuna refuses intermediate values in a study of several objectives.
-    if len(study.directions) == 1:
+    # Optuna refuses intermediate values in a study of several objectives, and one that it has already.
+    if len(study.directions) == 1 and epoch not in find_trial(study, number).intermediate_values:
         trial.report(standing.value, epoch)
+    trial.set_user_attr(f"rung:{standing.rung}", stored)
 
 
 def find_verdict(study: optuna.Study, number: int, rung: int) -> bool | None:
@@ -202,13 +189,24 @@ def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float =
         return
     trial = _open_trial(study, number)
     trial.set_user_attr("seconds", seconds)
-    trial.set_user_attr("outcome", outcome.kind if outcome.reason is None else f"{outcome.kind}: {outcome.reason}")
+    trial.set_user_attr("outcome", outcome.title)
     if outcome.kind == "rejected" and not find_trial(study, number).constraints:
         # Optuna ranks a trial pruned late above one pruned early; one that cannot be trained is worse than both.
         trial.set_constraint("rejected", 1.0)
     objectives: dict[str, str] = study.user_attrs["objectives"]
     values = [outcome.values[name] for name in objectives] if outcome.kind == "completed" else None
     study.tell(number, values, state=outcome.state, skip_if_finished=True)
+
+
+def set_share(study: optuna.Study, number: int, gpu: float) -> None:
+    """Store how much of a GPU a trial needs, more than the others."""
+    _open_trial(study, number).set_user_attr("gpu", gpu)
+
+
+def find_share(study: optuna.Study, number: int) -> float | None:
+    """How much of a GPU a trial needs; None: what every trial gets."""
+    share: float | None = find_trial(study, number).user_attrs.get("gpu")
+    return share
 
 
 def seconds_spent(study: optuna.Study) -> float:
@@ -218,12 +216,3 @@ def seconds_spent(study: optuna.Study) -> float:
 
 def _open_trial(study: optuna.Study, number: int) -> optuna.Trial:
     return optuna.Trial(study, find_trial(study, number)._trial_id)
-
-
-def _open_storage(journal: Path, storage: str) -> BaseStorage:
-    if storage != JOURNAL:
-        return RDBStorage(storage)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalLock(journal)
-    cut_torn_line(journal, lock)
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))  # type: ignore[arg-type]

@@ -7,20 +7,19 @@ stopped function takes long to clean up.
 import importlib
 import json
 import os
-import socket
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.tune import Trainable
 
-from mrisynth.files import read_json, write_json
-from mrisynth.results.store import TrialDirectory, read_records, timestamp
-from mrisynth.search.assignment import FENCE
+from mrisynth.results.store import TrialDirectory, read_records
+from mrisynth.search.attempts import check_attempt, note_error, valid_attempt, write_attempt
 
 Record = dict[str, Any]
 Records = Generator[Record, None, None]
@@ -74,7 +73,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
     def _next_record(self) -> Record:
         if self._records is None:
             self._records = self._begin()
-        self._check_fence()
+        check_attempt(self._directory, self._attempt)
         try:
             record: Record = next(self._records)
         except Exception as error:
@@ -82,12 +81,12 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             if rejection is None:
                 raise
             return rejection
-        self._check_fence()
+        check_attempt(self._directory, self._attempt)
         return record
 
     def _begin(self) -> Records:
         """Start training, from the trial's checkpoint if it has one, and leave a note of who does it."""
-        self._attempt = (self._directory.root / FENCE).read_text(encoding="utf-8")
+        self._attempt = valid_attempt(self._directory)
         records = read_records(self._directory.history)
         write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
         return find_function(self._assignment["train"])(
@@ -97,16 +96,8 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             rungs=tuple(self._assignment["rungs"]),
             device="cuda" if ray.get_gpu_ids() else "cpu",
             attempt=self._attempt,
+            confirm=partial(check_attempt, self._directory, self._attempt),
         )
-
-    def _check_fence(self) -> None:
-        """Stop before writing into a trial that the driver has given to another worker."""
-        if (self._directory.root / FENCE).read_text(encoding="utf-8") != self._attempt:
-            raise FencedError(f"{self._directory.root} belongs to another attempt by now")
-
-
-class FencedError(RuntimeError):
-    """A worker that was taken for dead found that another one has its trial."""
 
 
 def train_trial(config: dict[str, Any], **where: Any) -> Records:
@@ -124,34 +115,12 @@ def find_function(path: str) -> Train:
     return function
 
 
-def write_attempt(directory: TrialDirectory, token: str, *, from_epoch: int) -> None:
-    """Note that this process takes up a trial, after `from_epoch` epochs."""
-    write_json(
-        directory.attempts / f"{token}.json",
-        {
-            "token": token,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": timestamp(),
-            "from_epoch": from_epoch,
-        },
-    )
-
-
-def note_error(directory: TrialDirectory, token: str, error: Exception) -> None:
-    """Add to the note of an attempt why it failed."""
-    path = directory.attempts / f"{token}.json"
-    if path.is_file():
-        write_json(path, {**read_json(path), "error": f"{type(error).__name__}: {error}"})
-
-
 def _rejection(error: Exception) -> Record | None:
     """What to report if an error is the configuration's fault; None if it is not."""
-    from mrisynth.training.trial import TrialRejected
+    from mrisynth.training.diagnosis import as_rejection
 
-    if isinstance(error, TrialRejected):
-        return {"rejected": error.reason, "message": error.message}
-    return None
+    rejection = as_rejection(error)
+    return None if rejection is None else {"rejected": rejection.reason, "message": rejection.message}
 
 
 @contextmanager

@@ -5,6 +5,7 @@ object in the file's metadata, so that the history can be read without torch. No
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mrisynth.errors import InvalidInputError, NotFoundError
-from mrisynth.files import write_with
+from mrisynth.files import refuse_newer, write_with
 from mrisynth.models.forest import Forest
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.loop import TrainingState
@@ -26,7 +27,14 @@ _SCHEMA_VERSION = 1
 _KEY = "mrisynth"
 
 
-def save(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str) -> None:
+def save(
+    path: Path,
+    state: TrainingState,
+    *,
+    config: TrialConfig,
+    data_key: str,
+    confirm: Callable[[], None] = lambda: None,
+) -> None:
     """Write the state, and torch's random state with it; a reader sees the previous checkpoint or this one.
 
     Args:
@@ -34,6 +42,7 @@ def save(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
         state: after a whole epoch.
         config: the trial that it belongs to.
         data_key: the prepared cohort that it was trained on.
+        confirm: called when all is written and nothing has taken its place yet; may raise.
     """
     header = {
         "schema_version": _SCHEMA_VERSION,
@@ -51,8 +60,14 @@ def save(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str
     metadata = {_KEY: json.dumps(header, allow_nan=False)}
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(state.generator, Forest):
+        confirm()
         state.generator.save(path.with_name(FOREST_FILE_NAME))
-    write_with(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+    def write(temporary: Path) -> None:
+        save_file(tensors, temporary, metadata)
+        confirm()
+
+    write_with(path, write)
 
 
 def load(path: Path, state: TrainingState, *, config: TrialConfig, data_key: str) -> None:
@@ -99,6 +114,8 @@ def read_header(path: Path) -> dict[str, Any]:
         raise _damaged(path, str(error)) from None
     except (KeyError, ValueError):
         raise _damaged(path, "it was not written by mrisynth") from None
+    if isinstance(header, dict):
+        refuse_newer(path, header.get("schema_version"), _SCHEMA_VERSION)
     if not isinstance(header, dict) or header.get("schema_version") != _SCHEMA_VERSION:
         raise _damaged(path, f"its schema_version is not {_SCHEMA_VERSION}")
     return header

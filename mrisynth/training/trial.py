@@ -7,16 +7,15 @@ stop after any record, and continue later from the folder that it left.
 import contextlib
 import gc
 import json
-import math
 import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from mrisynth.data import slices as slices_of
 from mrisynth.data.shards import Shards
 from mrisynth.data.slices import SubjectSlices
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
-from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
+from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.models import count_parameters
 from mrisynth.models.forest import Forest
@@ -36,30 +35,17 @@ from mrisynth.results.pictures import write_pictures
 from mrisynth.results.store import TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig
+from mrisynth.training.diagnosis import (
+    TrialRejected,
+    as_rejection,
+    find_warnings,
+    refuse_lost_cause,
+    refuse_not_finite,
+)
 from mrisynth.training.evaluation import Evaluation, evaluate, shown
 from mrisynth.training.loop import EpochLosses, TrainingState, find_device, prepare_torch, start, to_device, train
 
 Record = dict[str, Any]
-Reason = Literal["diverged", "collapsed", "out of memory", "infeasible"]
-
-# A generator whose output varies from patch to patch by less than this share of what high-field patches do says
-# nothing of its input. Two epochs in a row, since a first epoch may pass through such a state.
-_COLLAPSED = 1e-3
-# What torch and CUDA's libraries say, in plain RuntimeErrors, when memory ran out.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-
-
-class TrialRejected(MrisynthError):  # noqa: N818 - named as the outcome is, like Optuna's TrialPruned
-    """The trial's configuration, not the machine, is why it gives no result; trying it again gives the same."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(reason, message)  # both, or it could not be pickled on its way between processes
-        self.reason = reason
-        self.message = message
-
-    def __str__(self) -> str:
-        """The sentence alone."""
-        return self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +58,7 @@ class _Trial:
     rungs: frozenset[int]
     device: torch.device
     attempt: str
+    confirm: Callable[[], None]
 
 
 def run(
@@ -82,11 +69,13 @@ def run(
     rungs: Sequence[int] = (),
     device: str = "cpu",
     attempt: str = "local",
+    confirm: Callable[[], None] = lambda: None,
 ) -> Iterator[Record]:
     """Train and score one trial, from the start or from the checkpoint in its folder.
 
     Whatever is interrupted, the folder stays whole: the checkpoint is replaced first, then the history, the images, and
-    the summary last. A trial that had already finished gives its last record again and nothing else.
+    the summary last. A trial that had already finished gives its last record again and nothing else; one that was cut
+    off between checkpoint and history gives its last record first, of which nobody can have heard.
 
     Args:
         config: the trial.
@@ -95,12 +84,13 @@ def run(
         rungs: epochs after which to score; the end is always scored.
         device: "cpu", "cuda" or "cuda:1".
         attempt: a name for this attempt, kept in the records.
+        confirm: called right before anything in the folder is changed; raises where the trial is another's by now.
 
     Yields:
         A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, the losses `train`,
-        `validation` and `train_eval`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`, `host`,
-        `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as long as
-        `exact` is true.
+        `validation` and `train_eval`, `warnings`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`,
+        `host`, `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as
+        long as `exact` is true.
 
     Raises:
         TrialRejected: it diverged, collapsed, needs more memory than there is, or cannot be built.
@@ -110,10 +100,10 @@ def run(
     rejection = None
     try:
         _write_config(trial.config, config)
-        setting = _Trial(config, open_cohort(store), trial, frozenset(rungs), find_device(device), attempt)
+        setting = _Trial(config, open_cohort(store), trial, frozenset(rungs), find_device(device), attempt, confirm)
         yield from _run(setting)
     except (MemoryError, RuntimeError, TrialRejected) as error:
-        rejection = _rejection(error)
+        rejection = as_rejection(error)
         if rejection is None:
             raise
         _log(trial, f"rejected: {rejection}")
@@ -130,24 +120,29 @@ def _run(trial: _Trial) -> Iterator[Record]:
     patches = shards.ensure(trial.cohort, config.patches)
     prepare_torch(config, trial.device)
     state = _start(trial)
-    _catch_up(trial, state, slices, patches)
-    if state.epoch == config.epochs:
+    if not _catch_up(trial, state, slices, patches) or state.epoch == config.epochs:
         yield state.history[-1]
+    if state.epoch == config.epochs:
         return
     training = to_device(patches.train.low, patches.train.high, trial.device)
     validation = to_device(patches.validation.low, patches.validation.high, trial.device)
     began = time.perf_counter()
     for losses in train(state, config, training=training, validation=validation):
         record = _record(trial, state, losses)
-        _refuse_lost_cause(config, [*state.history, record])
+        refuse_lost_cause(config.epochs, [*state.history, record])
+        record["warnings"] = find_warnings([*state.history, record])
+        for warning in record["warnings"]:
+            _log(trial.directory, f"warning: {warning}")
         evaluation = None
         if record["final"] or state.epoch in trial.rungs:
             evaluation = _evaluate(trial, state, slices, patches)
             record["scores"] = evaluation.values
-            _refuse_not_finite(record["epoch"], "score", evaluation.values)
+            refuse_not_finite(record["epoch"], "score", evaluation.values)
         record["seconds"] = round(time.perf_counter() - began, 3)
         state.history.append(record)
-        checkpoint.save(_checkpoint(trial), state, config=config, data_key=trial.cohort.data_key)
+        data_key = trial.cohort.data_key
+        checkpoint.save(_checkpoint(trial), state, config=config, data_key=data_key, confirm=trial.confirm)
+        trial.confirm()
         _append(trial.directory.history, record)
         if evaluation is not None:
             _publish(trial, state, slices, evaluation)
@@ -180,14 +175,21 @@ def _start(trial: _Trial) -> TrainingState:
     return state
 
 
-def _catch_up(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], patches: Shards) -> None:
-    """Finish what an interrupted attempt left undone after its last checkpoint: history, images and summary."""
+def _catch_up(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], patches: Shards) -> bool:
+    """Finish what an interrupted attempt left undone after its last checkpoint: history, images and summary.
+
+    Returns:
+        Whether the history was whole; if it was not, nobody can have heard of the last epoch.
+    """
     lines = b"".join(map(_line, state.history))
     path = trial.directory.history
-    if not path.exists() or path.read_bytes() != lines:
+    whole = path.read_bytes() == lines if path.exists() else not state.history
+    trial.confirm()
+    if not whole:
         write_bytes(path, lines)
     if state.history and state.history[-1]["scores"] is not None and _published(trial) != state.epoch:
         _publish(trial, state, slices, _evaluate(trial, state, slices, patches))
+    return whole
 
 
 def _published(trial: _Trial) -> int | None:
@@ -207,6 +209,7 @@ def _record(trial: _Trial, state: TrainingState, losses: EpochLosses) -> Record:
         "train": losses.train,
         "validation": losses.validation,
         "train_eval": losses.train_eval,
+        "warnings": [],
         "scores": None,
         "exact": state.exact,
         "seconds": 0.0,
@@ -237,6 +240,7 @@ def chosen_generator(state: TrainingState) -> nn.Module:
 
 def _publish(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices], evaluation: Evaluation) -> None:
     """Write the images, and the summary when they are there."""
+    trial.confirm()
     images: list[str] = []
     title = f"trial {trial.directory.root.name}"
     for subject in slices:
@@ -261,41 +265,10 @@ def _publish(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlices
         "versions": _versions(),
         "images": images,
     }
+    trial.confirm()
     write_json(trial.directory.summary, summary)
     scores = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.values.items())
     _log(trial.directory, f"epoch {state.epoch} of {trial.config.epochs} after {seconds:.1f} s: {scores}")
-
-
-def _refuse_lost_cause(config: TrialConfig, history: Sequence[Record]) -> None:
-    """Reject a trial whose losses are no numbers any more, or whose generator has collapsed."""
-    epoch = history[-1]["epoch"]
-    _refuse_not_finite(epoch, "training loss", history[-1]["train"])
-    _refuse_not_finite(epoch, "validation loss", history[-1]["validation"])
-    _refuse_not_finite(epoch, "training loss in eval mode", history[-1]["train_eval"] or {})
-    latest = [record["validation"]["deviation"] for record in history[-2:]]
-    if len(latest) >= min(2, config.epochs) and max(latest) < _COLLAPSED:
-        share = f"{latest[-1]:.1e} of what the high-field patches do"
-        raise TrialRejected(
-            "collapsed", f"epoch {epoch}: whatever the input, the output is the same (it varies by {share})"
-        )
-
-
-def _refuse_not_finite(epoch: int, what: str, values: dict[str, float]) -> None:
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise TrialRejected("diverged", f"epoch {epoch}: the {what} {name!r} is {value}")
-
-
-def _rejection(error: Exception) -> TrialRejected | None:
-    """The error as a rejection of the trial; None if it is something else."""
-    if isinstance(error, TrialRejected):
-        return TrialRejected(error.reason, error.message)
-    text = str(error)
-    lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in text for word in _OUT_OF_MEMORY)
-    if not lacking:
-        return None
-    first_line, *_ = text.splitlines() or [type(error).__name__]
-    return TrialRejected("out of memory", f"the trial needs more memory than there is: {first_line}")
 
 
 def _free_memory(device: str) -> None:

@@ -1,0 +1,89 @@
+"""Attempts: who may write into a trial's folder, who did, and why an attempt failed.
+
+The driver names the one valid attempt in the trial's `fence`; a worker that finds another name there has been replaced
+and must not write any more. What a worker notes of itself stands in `attempts/<token>.json`.
+"""
+
+import errno
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Literal
+
+from mrisynth.files import read_json, write_bytes, write_json
+from mrisynth.results.store import TrialDirectory, timestamp
+
+FENCE = "fence"
+"""The file in a trial's folder that names the one attempt that may write there."""
+
+_STORAGE = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "ESTALE", "ENXIO", "ENODEV")}
+"""What the system says when a disk is full or gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed.
+
+    Attributes:
+        reason: what failed; of "out of memory" the trial is to blame in the end, of the others it is not.
+        message: one sentence.
+    """
+
+    reason: Literal["worker", "node", "storage", "out of memory"] = "worker"
+    message: str = "its worker died"
+
+
+class FencedError(RuntimeError):
+    """A worker that was taken for dead found that another one has its trial."""
+
+
+def new_attempt(directory: TrialDirectory) -> str:
+    """Name a new valid attempt; whoever holds the token before it must not write any more."""
+    token = secrets.token_hex(8)
+    write_bytes(directory.root / FENCE, token.encode())
+    return token
+
+
+def valid_attempt(directory: TrialDirectory) -> str:
+    """The token of the one attempt that may write."""
+    return (directory.root / FENCE).read_text(encoding="utf-8")
+
+
+def check_attempt(directory: TrialDirectory, token: str) -> None:
+    """Stop whoever would write into a trial that the driver has given to another worker.
+
+    Raises:
+        FencedError: it has.
+    """
+    if valid_attempt(directory) != token:
+        raise FencedError(f"{directory.root} belongs to another attempt by now")
+
+
+def write_attempt(directory: TrialDirectory, token: str, *, from_epoch: int) -> None:
+    """Note that this process takes up a trial, after `from_epoch` epochs."""
+    write_json(
+        directory.attempts / f"{token}.json",
+        {
+            "token": token,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": timestamp(),
+            "from_epoch": from_epoch,
+        },
+    )
+
+
+def note_error(directory: TrialDirectory, token: str, error: Exception) -> None:
+    """Add to the note of an attempt why it failed."""
+    path = directory.attempts / f"{token}.json"
+    if path.is_file():
+        reason = "storage" if isinstance(error, OSError) and error.errno in _STORAGE else "worker"
+        write_json(path, {**read_json(path), "error": f"{type(error).__name__}: {error}", "reason": reason})
+
+
+def noted_failure(directory: TrialDirectory) -> Failure | None:
+    """Why the valid attempt failed, as its worker noted it; a worker that is killed notes nothing."""
+    note = directory.attempts / f"{valid_attempt(directory)}.json"
+    stored = read_json(note) if note.is_file() else {}
+    return Failure(stored.get("reason", "worker"), str(stored["error"])) if "error" in stored else None

@@ -1,0 +1,79 @@
+"""What Ray says when a worker fails, in our words; and a kill by its memory monitor made an ordinary failure.
+
+Tune's actor manager knows two kinds of failures: the actor died, or its task raised. What the memory monitor kills is
+neither to it; it takes that for a bug of its own and aborts the whole run. Here it becomes an actor that died.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+
+from mrisynth.search.attempts import Failure
+
+# What the raylet writes into the message of a dead actor whose node went with it.
+_NODE = ("node has died", "actor's node was te")
+_WATCHED = ("_actor_task_failed", "_actor_start_failed")
+
+
+class KilledForMemoryError(ActorDiedError):  # type: ignore[misc]
+    """An actor that Ray's memory monitor killed."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(None)
+        self.said = said
+
+    def __str__(self) -> str:
+        return self.said
+
+
+@dataclass(slots=True)
+class Failures:
+    """The failure that Tune is dealing with right now.
+
+    Attributes:
+        current: the exception, as Ray gave it; None in between.
+    """
+
+    current: Exception | None = None
+
+
+def explain(exception: Exception | None) -> Failure:
+    """What an exception of Ray's means for the trial."""
+    text = " ".join(str(exception or "").split())
+    if isinstance(exception, KilledForMemoryError):
+        return Failure("out of memory", f"Ray's memory monitor ended its worker: {text[:300]}")
+    if any(word in text for word in _NODE):
+        return Failure("node", "the node on which it ran died, or was cut off")
+    if isinstance(exception, RayTaskError):
+        return Failure("worker", f"{type(exception.cause).__name__}: {exception.cause}")
+    return Failure()
+
+
+@contextmanager
+def watch() -> Iterator[Failures]:
+    """See what Tune's actor manager is told, for as long as the block lasts."""
+    failures = Failures()
+    originals = {name: getattr(RayActorManager, name) for name in _WATCHED}
+
+    def watched(original: Callable[..., None]) -> Callable[..., None]:
+        def call(self: Any, *concerned: Any, exception: Exception, **named: Any) -> None:
+            killed = isinstance(exception, OutOfMemoryError)
+            failures.current = KilledForMemoryError(str(exception)) if killed else exception
+            try:
+                original(self, *concerned, exception=failures.current, **named)
+            finally:
+                failures.current = None
+
+        return call
+
+    for name, original in originals.items():
+        setattr(RayActorManager, name, watched(original))
+    try:
+        yield failures
+    finally:
+        for name, original in originals.items():
+            setattr(RayActorManager, name, original)

@@ -1,0 +1,58 @@
+"""Ray's exceptions in our words, and in the words of Tune's actor manager."""
+
+import pytest
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
+
+from mrisynth.search.failures import explain, watch
+
+NODE = "The actor died because its node has died. Node Id: 12ab, Ip: 10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("exception", "reason"),
+    [
+        (None, "worker"),
+        (ActorDiedError(), "worker"),
+        (RayActorError(error_msg=NODE), "node"),
+        (RayTaskError("step", "traceback", KeyError("x")), "worker"),
+    ],
+)
+def test_a_failure_has_a_reason(exception, reason):
+    assert explain(exception).reason == reason
+
+
+def test_what_a_worker_raised_is_told():
+    assert explain(RayTaskError("step", "traceback", KeyError("x"))).message == "KeyError: 'x'"
+
+
+class Task:
+    """What the actor manager knows of a task that it waits for."""
+
+    def __init__(self, seen):
+        self._tracked_actor = self
+        self.actor_id = 1
+        self._on_error = lambda actor, exception: seen.append(exception)
+
+
+def test_a_kill_by_the_memory_monitor_is_an_actor_that_died():
+    seen = []
+    manager = RayActorManager.__new__(RayActorManager)
+    manager._failed_actor_ids, manager._cleanup_actor = set(), lambda tracked_actor: None
+    killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory")
+    with pytest.raises(RuntimeError, match="unexpected"):  # what aborts a stock Tuner.fit
+        manager._actor_task_failed(tracked_actor_task=Task(seen), exception=killed)
+    with watch() as failures:
+        task = Task(seen)
+        task._on_error = lambda actor, exception: seen.append(explain(failures.current))
+        manager._actor_task_failed(tracked_actor_task=task, exception=killed)
+    assert {failure.reason for failure in seen} == {"out of memory"}
+    assert "running low on memory" in seen[0].message
+    assert failures.current is None
+
+
+def test_afterwards_ray_is_as_it_was():
+    before = RayActorManager._actor_task_failed
+    with watch():
+        assert RayActorManager._actor_task_failed is not before
+    assert RayActorManager._actor_task_failed is before

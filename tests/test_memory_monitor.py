@@ -1,0 +1,48 @@
+"""Ray's memory monitor, switched on: it ends one trial, and nothing else."""
+
+import psutil
+import pytest
+from search_fixtures import StubConfig, epochs_trained, make_plan, make_sweep, open_conductor, outcomes, suggest_stub
+
+from mrisynth.files import read_json
+from mrisynth.results.index import Indexer
+from mrisynth.results.store import read_events
+from mrisynth.search.engine import Capacity, ray_session, run_trials
+from mrisynth.search.index_writer import IndexWriter
+from mrisynth.search.settings import Budget
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROOM, HOG = 2000, 4000
+"""Megabytes that the monitor leaves free from now on, and that the greedy trial takes."""
+
+
+@pytest.fixture
+def ray(monkeypatch, workers_find_stub):
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + ROOM * 2**20) / memory.total
+    if threshold > 0.9 or memory.available < 2 * HOG * 2**20:
+        pytest.skip("there is too little memory to play with")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.4f}")
+    with ray_session(None):
+        yield
+
+
+def test_it_ends_one_trial_and_nothing_else(tmp_path, ray):
+    def suggest(trial):
+        greedy = {"hog_at": 2, "megabytes": HOG} if trial.number == 1 else {"wait": 0.2}
+        return StubConfig({**suggest_stub(trial).values, **greedy})
+
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=4)))
+    index = IndexWriter(sweep, Indexer(sweep, metrics={}, config_schema={}, searched=[]))
+    capacity = Capacity(max_concurrent=2, max_failures=1)
+    run_trials(conductor, index, capacity=capacity, should_stop=lambda: False)
+    assert outcomes(sweep) == {0: "completed", 1: "rejected", 2: "completed", 3: "completed"}
+    stored = read_json(sweep.trial(1).outcome)
+    assert stored["reason"] == "out of memory"
+    assert "memory" in stored["message"]
+    failed = [event["number"] for event in read_events(sweep) if event["kind"] == "attempt-failed"]
+    assert failed == [1, 1]
+    assert epochs_trained(sweep) == {0: [1, 2, 3, 4], 1: [1], 2: [1, 2, 3, 4], 3: [1, 2, 3, 4]}
