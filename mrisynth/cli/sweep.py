@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from mrisynth.cli.console import program, say
 from mrisynth.cli.results import show_leaderboard, show_pictures
+from mrisynth.cli.stores import Data, store_at
 
 if TYPE_CHECKING:
     from mrisynth.search.driver import SweepOutcome
@@ -24,7 +25,7 @@ MaxHours = Annotated[float | None, typer.Option(min=0, help="Worker-hours in all
 def sweep(
     space: Annotated[str, typer.Argument(help="A shipped space's name, or a YAML file.")],
     *,
-    data: Annotated[Path, typer.Option(help="A prepared cohort (mrisynth data prepare).")],
+    data: Data,
     results: Annotated[Path, typer.Option(help="The folder that holds your sweeps.")],
     name: Annotated[str, typer.Option(help="This sweep's name: a new folder in --results.")],
     address: Address = None,
@@ -60,7 +61,10 @@ def sweep(
 def resume(
     sweep: Annotated[Path, typer.Argument(help="RESULTS/NAME of a sweep that was stopped, killed or interrupted.")],
     *,
-    data: Annotated[Path | None, typer.Option(help="The prepared cohort, if it has moved.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The prepared cohort, if it has moved.", parser=store_at, metavar="STORE"),
+    ] = None,
     address: Address = None,
     max_concurrent: Concurrent = None,
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import optuna
 
+from mrisynth.data.store.mirror import location_of
 from mrisynth.errors import MrisynthError
 from mrisynth.files import publish, read_json, write_bytes, write_json
 from mrisynth.results.store import SweepDirectory, append_event, read_records, read_yaml, write_yaml
@@ -243,7 +244,7 @@ class Conductor:
         return Assignment(
             number=number,
             config=read_yaml(directory.config),
-            store=str(self.plan.store.resolve()),
+            store=location_of(self.plan.store),
             directory=str(directory.root.resolve()),
             rungs=tuple(sorted(live.rungs)),
             train=self.plan.train,

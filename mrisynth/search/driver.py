@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import optuna
 
+from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError
 from mrisynth.results.index import Indexer
@@ -143,7 +144,7 @@ def resume_sweep(
     space = with_overrides(parse_space(sweep.space_yaml.read_text(encoding="utf-8"), asked["space"]), asked["set"])
     space = replace(space, budget=Budget(**asked["budget"]))
     check_weights(space, None if retry else sweep)
-    cohort = open_cohort(store or Path(asked["store"]))
+    cohort = open_cohort(store or locate(asked["store"]))
     if differences := data_differences(sweep, cohort):
         raise InvalidInputError(
             f"the data of {sweep.root} have changed: {'; '.join(differences)}; "

@@ -81,8 +81,9 @@ def check_version(store: Path) -> None:
         remedy = f'where it is a store of ours, write {{"schema_version": {SCHEMA_VERSION}}} into it'
         version = read_object(path, remedy).get("schema_version")
     except NotFoundError:
+        name = name_of(store)
         raise NotFoundError(
-            f"{store} is not a prepared store; make one with `mrisynth data prepare PAIRS {store}`"
+            f"{name} is not a prepared store; make one with `mrisynth data prepare PAIRS {name}`"
         ) from None
     if version is None:
         raise InvalidInputError(f"{path} names no schema_version: {store} is not a store of ours; name another folder")
@@ -90,6 +91,19 @@ def check_version(store: Path) -> None:
         raise InvalidInputError(
             f"{store} is a store of version {version}, and this is for version {SCHEMA_VERSION}; prepare a new one"
         )
+
+
+def remote_url(store: Path) -> str | None:
+    """The URL of the remote store that a folder is a mirror of; None for a store of its own."""
+    try:
+        return str(read_json(store / "remote.json")["url"])
+    except NotFoundError:
+        return None
+
+
+def name_of(store: Path) -> str:
+    """How a person calls a store: its URL, or its path."""
+    return remote_url(store) or str(store)
 
 
 def subject_folder(store: Path, key: str) -> Path:
@@ -100,7 +114,11 @@ def subject_folder(store: Path, key: str) -> Path:
 def is_prepared(folder: Path) -> bool:
     """Whether a subject's folder is there, its record whole, and its volumes have the length that the record says."""
     try:
-        return bool((folder / "volumes.arrow").stat().st_size == read_record(folder)["volumes"]["bytes"])
+        length = read_record(folder)["volumes"]["bytes"]
+        return bool((folder / "volumes.arrow").stat().st_size == length)
+    except FileNotFoundError:
+        # The mirror of a remote store holds records, and fetches volumes when somebody reads them.
+        return remote_url(folder.parent.parent) is not None
     except (MrisynthError, OSError, KeyError, TypeError):
         return False
 
@@ -113,13 +131,13 @@ def read_cohort(store: Path) -> dict[str, Any]:
         InvalidInputError: it is damaged, or not ours.
     """
     path = store / "cohort.json"
-    remedy = f"delete it and run `mrisynth data prepare PAIRS {store}` again (the count of test reads starts anew)"
+    name = name_of(store)
+    remedy = f"delete it and run `mrisynth data prepare PAIRS {name}` again (the count of test reads starts anew)"
     try:
         cohort = read_object(path, remedy, _Cohort)
     except NotFoundError:
         raise NotFoundError(
-            f"the preparation of {store} has not finished; "
-            f"run `mrisynth data prepare PAIRS {store}` again to continue it"
+            f"the preparation of {name} has not finished; run `mrisynth data prepare PAIRS {name}` again to continue it"
         ) from None
     names = [entry["subject"] for entry in cohort["subjects"]]
     if len(set(names)) < len(names):
