@@ -1,8 +1,8 @@
 """Folders of arrays named by their content: built once by whoever comes first, and checked by whoever reads them.
 
 A builder holds a lock that the kernel releases if it dies; the others wait for it and then map the same files. A folder
-appears at once, by rename, and is never modified afterwards. In the mirror of a remote store, what was
-published before is fetched, and what had to be built is published.
+appears at once, by rename, and is never modified afterwards. In the mirror of a remote store,
+what was published before is fetched, and what had to be built is published.
 """
 
 import shutil

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -81,9 +82,8 @@ def check_version(store: Path) -> None:
         remedy = f'where it is a store of ours, write {{"schema_version": {SCHEMA_VERSION}}} into it'
         version = read_object(path, remedy).get("schema_version")
     except NotFoundError:
-        name = name_of(store)
         raise NotFoundError(
-            f"{name} is not a prepared store; make one with `mrisynth data prepare PAIRS {name}`"
+            f"{name_of(store)} is not a prepared store; make one with `mrisynth data prepare PAIRS {_quoted(store)}`"
         ) from None
     if version is None:
         raise InvalidInputError(f"{path} names no schema_version: {store} is not a store of ours; name another folder")
@@ -104,6 +104,11 @@ def remote_url(store: Path) -> str | None:
 def name_of(store: Path) -> str:
     """How a person calls a store: its URL, or its path."""
     return remote_url(store) or str(store)
+
+
+def _quoted(store: Path) -> str:
+    """How to write a store in a shell, where "&" in a URL would mean something else."""
+    return shlex.quote(name_of(store))
 
 
 def subject_folder(store: Path, key: str) -> Path:
@@ -131,13 +136,14 @@ def read_cohort(store: Path) -> dict[str, Any]:
         InvalidInputError: it is damaged, or not ours.
     """
     path = store / "cohort.json"
-    name = name_of(store)
-    remedy = f"delete it and run `mrisynth data prepare PAIRS {name}` again (the count of test reads starts anew)"
+    remedy = (
+        f"delete it and run `mrisynth data prepare PAIRS {_quoted(store)}` again (the count of test reads starts anew)"
+    )
     try:
         cohort = read_object(path, remedy, _Cohort)
     except NotFoundError:
         raise NotFoundError(
-            f"the preparation of {name} has not finished; run `mrisynth data prepare PAIRS {name}` again to continue it"
+            f"the preparation of {name_of(store)} has not finished; run `mrisynth data prepare PAIRS {_quoted(store)}` again to continue it"
         ) from None
     names = [entry["subject"] for entry in cohort["subjects"]]
     if len(set(names)) < len(names):
