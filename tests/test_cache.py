@@ -103,9 +103,9 @@ def test_what_another_process_holds_stays_until_it_ends(mirror, monkeypatch):
         assert not free.exists()
         assert held.exists()
     (mirror / "new").unlink()
-    with pytest.raises(InvalidInputError, match="in use; set MRISYNTH_CACHE_LIMIT higher"):
-        with cache.room_for(mirror, {mirror / "new": 8000}):
-            pass
+    message = "in use; set MRISYNTH_CACHE_LIMIT higher"
+    with pytest.raises(InvalidInputError, match=message), cache.room_for(mirror, {mirror / "new": 8000}):
+        pass
     done.set()
     process.join()
     with cache.room_for(mirror, {mirror / "new": 8000}):

@@ -143,7 +143,8 @@ def read_cohort(store: Path) -> dict[str, Any]:
         cohort = read_object(path, remedy, _Cohort)
     except NotFoundError:
         raise NotFoundError(
-            f"the preparation of {name_of(store)} has not finished; run `mrisynth data prepare PAIRS {_quoted(store)}` again to continue it"
+            f"the preparation of {name_of(store)} has not finished; "
+            f"run `mrisynth data prepare PAIRS {_quoted(store)}` again to continue it"
         ) from None
     names = [entry["subject"] for entry in cohort["subjects"]]
     if len(set(names)) < len(names):
