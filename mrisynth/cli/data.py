@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from mrisynth.cli.console import program, progress_bar, say, show, show_json, show_table
 from mrisynth.cli.quality import quality
+from mrisynth.cli.stores import Store, name_of
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check(
 @app.command()
 def prepare(
     pairs: Annotated[Path, typer.Argument(help="pairs.csv, or a folder of subjects.")],
-    store: Annotated[Path, typer.Argument(help="Folder for the prepared cohort.")],
+    store: Store,
     *,
     config: Annotated[Path | None, typer.Option(help="A preparation.yaml; default: the paper's stages.")] = None,
     fast: Annotated[
@@ -95,12 +96,12 @@ def prepare(
 ) -> None:
     """Correct the bias, scale, register and resample every subject, once; what is done already is reused."""
     prepare_cohort(pairs, store, config=config, fast=fast, seed=seed, skip_invalid=skip_invalid, jobs=jobs)
-    show(str(store))
+    show(name_of(store))
 
 
 @app.command()
 def info(
-    store: Annotated[Path, typer.Argument(help="A prepared cohort.")],
+    store: Store,
     subject: Annotated[str | None, typer.Argument(help="A subject, or its key: what that key was made of.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,12 +131,12 @@ def info(
             ]
         )
     columns = ["subject", "split", "grid", "correlation before", "after", "flags", "key"]
-    show_table(f"{store}: data key {cohort.data_key}", columns, rows)
+    show_table(f"{name_of(store)}: data key {cohort.data_key}", columns, rows)
 
 
 @app.command()
 def verify(
-    store: Annotated[Path, typer.Argument(help="A prepared cohort.")],
+    store: Store,
     *,
     set_aside: Annotated[
         bool, typer.Option("--set-aside", help="Move what is damaged to STORE/damaged, so that it is made anew.")
@@ -143,10 +144,13 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read and hash everything in a store again: what is missing, damaged, left over or foreign, and what to do."""
+    from mrisynth.data.store.mirror import remote_of
+    from mrisynth.data.store.remote_verification import verify_remote
     from mrisynth.data.store.verification import BROKEN, verify_store
 
+    verify = verify_remote if remote_of(store) else verify_store
     with progress_bar("verifying") as bar:
-        parts = verify_store(
+        parts = verify(
             store,
             set_aside=set_aside,
             progress=lambda done, total: bar.update(bar.task_ids[0], total=total, completed=done),
@@ -163,7 +167,7 @@ def verify(
         if rows:
             show_table("", ["part", "state", "MB", "what was found", "what to do"], rows, right={"MB"})
     counts = Counter(part.state for part in parts)
-    say(f"{store}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    say(f"{name_of(store)}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     if broken:
         raise typer.Exit(InvalidInputError.exit_code)
 
@@ -175,7 +179,7 @@ def _explain_subject(cohort: "PreparedCohort", name: str, *, as_json: bool) -> N
     found = [subject for subject in cohort.subjects if name in (subject.name, subject.key)]
     if not found:
         known = ", ".join(subject.name for subject in cohort.subjects)
-        raise NotFoundError(f"{cohort.store} has no subject {name}; it has {known}")
+        raise NotFoundError(f"{name_of(cohort.store)} has no subject {name}; it has {known}")
     explained = explain_key(found[0])
     if as_json:
         show_json(explained)

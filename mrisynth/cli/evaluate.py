@@ -9,6 +9,7 @@ import typer
 
 from mrisynth.cli import console
 from mrisynth.cli.console import say, show_json, show_table
+from mrisynth.cli.stores import name_of, store_at
 from mrisynth.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ def evaluate(
         Path, typer.Argument(metavar="TRIAL", help="RESULTS/NAME/NUMBER, or the folder of a trial (mrisynth train).")
     ],
     *,
-    data: Annotated[Path | None, typer.Option(help="The prepared cohort; default: that of the trial's sweep.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The prepared cohort; default: that of the trial's sweep.", parser=store_at, metavar="STORE"),
+    ] = None,
     split: Annotated[
         Split, typer.Option(help="Whose slices; every reading of the locked test split is counted.")
     ] = Split.VALIDATION,
@@ -68,7 +72,8 @@ def evaluate(
     # Nothing can be wrong any more: only now is the test split read, and counted.
     slices, reads = open_slices(cohort, split.value)
     if split is Split.TEST:
-        say(f"the test split of {cohort.store} has been read {reads} time{'s' * (reads != 1)}, this one included")
+        times = f"{reads} time{'s' * (reads != 1)}"
+        say(f"the test split of {name_of(cohort.store)} has been read {times}, this one included")
     rows = rescore(trained, slices, ways, cohort=cohort, progress=lambda name: say(f"scoring: {name}"))
     answer = {
         "trial": str(directory.root),
@@ -120,7 +125,7 @@ def _store(trial: Path, sweep: "SweepDirectory | None") -> Path:
 
     if sweep is None:
         raise UsageError(f"{trial} belongs to no sweep that could say where its data are; name them with --data")
-    return Path(read_yaml(sweep.sweep_yaml)["store"])
+    return store_at(read_yaml(sweep.sweep_yaml)["store"])
 
 
 def _asked(config: "TrialConfig", given: dict[str, Any]) -> "StitchConfig":

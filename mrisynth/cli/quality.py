@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from mrisynth.cli.console import say, show, show_json
+from mrisynth.cli.stores import Store, name_of
 from mrisynth.errors import UsageError
 
 
 def quality(
-    store: Annotated[Path, typer.Argument(help="A prepared cohort.")],
+    store: Store,
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the page; default: STORE/quality.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: the figures as JSON, and no page.")] = False,
@@ -26,7 +27,7 @@ def quality(
         if out is not None or as_json:
             raise UsageError("decide first, then make the page: --accept, --exclude and --undo make none")
         key = decide(store, accept=accept or (), exclude=exclude or (), undo=undo or (), reason=reason)
-        say(f"written to {store / 'decisions.json'}; the data key is now {key}")
+        say(f"written to decisions.json of {name_of(store)}; the data key is now {key}")
         return
     if reason:
         raise UsageError("--reason belongs to --accept or --exclude")

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from mrisynth.cli.console import program, say
 from mrisynth.cli.results import show_leaderboard, show_pictures
+from mrisynth.cli.stores import Data, store_at
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ Grace = Annotated[
     float, typer.Option(min=0, help="Seconds that running trials have to end their epoch when the sweep is stopped.")
 ]
 Begun = Annotated[Path, typer.Argument(metavar="SWEEP", help="RESULTS/NAME.")]
-Moved = Annotated[Path | None, typer.Option(help="The prepared cohort, if it has moved.")]
+Moved = Annotated[
+    Path | None, typer.Option(help="The prepared cohort, if it has moved.", parser=store_at, metavar="STORE")
+]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the space's budget.")]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Worker-hours in all, instead of the space's budget.")]
 
@@ -34,7 +37,7 @@ MaxHours = Annotated[float | None, typer.Option(min=0, help="Worker-hours in all
 def sweep(
     space: Annotated[str, typer.Argument(help="A shipped space's name, or a YAML file.")],
     *,
-    data: Annotated[Path, typer.Option(help="A prepared cohort (mrisynth data prepare).")],
+    data: Data,
     results: Annotated[Path, typer.Option(help="The folder that holds your sweeps.")],
     name: Annotated[str, typer.Option(help="This sweep's name: a new folder in --results.")],
     address: Address = None,

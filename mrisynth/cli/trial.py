@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from mrisynth.cli.console import say, show_table
+from mrisynth.cli.stores import Data
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="A trial's configuration, as in trials/<number>/config.yaml.")],
-    data: Annotated[Path, typer.Option(help="A prepared cohort (mrisynth data prepare).")],
+    data: Data,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The trial's folder; if it holds a part, that is continued.")
     ],

@@ -14,7 +14,7 @@ class Assignment:
     Attributes:
         number: the trial's number.
         config: its configuration, as in `config.yaml`.
-        store: the prepared cohort.
+        store: the prepared cohort: a path that every node sees, or a URL.
         directory: the trial's folder.
         rungs: the epochs after which it is scored before its end.
         train: who trains it, as "package.module:function".

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import optuna
 
+from mrisynth.data.store.mirror import location_of
 from mrisynth.errors import MrisynthError
 from mrisynth.files import publish, write_json
 from mrisynth.results.control import clear_stop, stop_requests
@@ -268,7 +269,7 @@ class Conductor:
         return Assignment(
             number=number,
             config=read_yaml(directory.config),
-            store=str(self.plan.store.resolve()),
+            store=location_of(self.plan.store),
             directory=str(directory.root.resolve()),
             rungs=tuple(sorted(live.rungs)),
             train=self.plan.train,

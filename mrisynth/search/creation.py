@@ -11,6 +11,7 @@ from typing import Any
 
 from mrisynth import __version__
 from mrisynth.data import slices as slices_of
+from mrisynth.data.store.mirror import location_of
 from mrisynth.data.store.prepared import PreparedCohort
 from mrisynth.errors import UsageError
 from mrisynth.files import publish, read_json, write_bytes, write_json
@@ -81,7 +82,7 @@ def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int) -> dic
         "name": name,
         "description": space.description,
         "space": space.file.name,
-        "store": str(cohort.store.resolve()),
+        "store": location_of(cohort.store),
         "data_key": cohort.data_key,
         "seed": seed,
         "budget": space.budget.model_dump(),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import optuna
 
+from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError
 from mrisynth.results.index import Indexer
@@ -167,7 +168,7 @@ def resume_sweep(
     with hold(sweep) as lease:
         asked = read_yaml(sweep.sweep_yaml)
         refuse_changes(sweep, asked)
-        cohort = _find_cohort(sweep, store or Path(asked["store"]))
+        cohort = _find_cohort(sweep, store or locate(asked["store"]))
         asked["budget"] = _larger(asked["budget"], again)
         space = parse_space(sweep.space_yaml.read_text(encoding="utf-8"), asked["space"])
         space = replace(with_overrides(space, asked.get("set", {})), budget=Budget(**asked["budget"]))

@@ -18,6 +18,7 @@ from typing import Any
 import ray
 from ray.tune import Trainable
 
+from mrisynth.data.store.mirror import locate
 from mrisynth.results.store import TrialDirectory, read_records
 from mrisynth.search.attempts import check_attempt, note_error, valid_attempt, write_attempt
 
@@ -91,7 +92,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
         return find_function(self._assignment["train"])(
             self._assignment["config"],
-            store=Path(self._assignment["store"]),
+            store=locate(self._assignment["store"]),
             directory=self._directory.root,
             rungs=tuple(self._assignment["rungs"]),
             device="cuda" if ray.get_gpu_ids() else "cpu",

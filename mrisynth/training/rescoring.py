@@ -7,7 +7,6 @@ trial's own.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,7 +16,6 @@ from mrisynth.data.patches import StitchConfig
 from mrisynth.data.slices import SubjectSlices
 from mrisynth.data.store.prepared import PreparedCohort
 from mrisynth.errors import InvalidInputError, NotFoundError
-from mrisynth.files import read_json
 from mrisynth.results.store import TrialDirectory
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig, load_config
@@ -141,4 +139,4 @@ def rescore(
 def open_slices(cohort: PreparedCohort, split: str) -> tuple[tuple[SubjectSlices, ...], int]:
     """The slices of a split on which trials are scored, and how often the test split was read, this time included."""
     slices = slices_of.ensure(cohort, split=split)
-    return slices, int(read_json(Path(cohort.store) / "cohort.json")["test_reads"])
+    return slices, cohort.count_test_reads()

@@ -16,6 +16,7 @@ from mrisynth.data.jobs import Started, run_jobs
 from mrisynth.data.preparation.config import PreparationConfig, load_config
 from mrisynth.data.preparation.methods import GivenConfig
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
+from mrisynth.data.store import mirror
 from mrisynth.data.store.digests import digest_inputs
 from mrisynth.data.store.records import (
     SCHEMA_VERSION,
@@ -142,6 +143,7 @@ def _prepare(
     progress: Callable[[Progress], None] | None,
 ) -> PrepareReport:
     """What `prepare` does, disks apart."""
+    mirror.refresh_to_prepare(store)
     new = not (store / "store.json").exists()
     findings = _check(pairs, {}, config, jobs) if new else []
     skipped = _refused(findings, skip)  # before anything is written
@@ -208,6 +210,7 @@ def _open_store(store: Path) -> None:
     with lock(store, "store"):
         if not (store / "store.json").exists():
             write_json(store / "store.json", {"schema_version": SCHEMA_VERSION})
+            mirror.upload_list(store, "store.json")
     check_version(store)
     _sweep(store)
 
@@ -378,6 +381,7 @@ def _write_cohort(
         cohort["test_reads"] = old.get("test_reads", 0) if _test(old) & _test(cohort) else 0
         if cohort != old:
             write_json(path, cohort)
+            mirror.upload_list(store, "cohort.json")
     return str(cohort["data_key"])
 
 

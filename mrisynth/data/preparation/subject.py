@@ -20,6 +20,7 @@ from mrisynth.data.preparation.methods import GivenConfig
 from mrisynth.data.quality.flips import measure_flips
 from mrisynth.data.quality.slices import cut_slices, write_slices
 from mrisynth.data.scans.volumes import read_volume
+from mrisynth.data.store import mirror
 from mrisynth.data.store.arrays import write_arrays
 from mrisynth.data.store.digests import digest_input
 from mrisynth.data.store.records import SCHEMA_VERSION, is_prepared, lock, subject_folder
@@ -105,6 +106,7 @@ def prepare_subject(job: SubjectJob) -> bool:
             record["volumes"] = {"bytes": (folder / "volumes.arrow").stat().st_size}
             write_json(folder / "record.json", {**record, "seconds": round(time.monotonic() - started, 2)})
             write_slices(folder, scans.slices)
+        mirror.upload_subject(job.store, job.key)
     return True
 
 

@@ -15,6 +15,7 @@ from mrisynth.data.preparation.intensity import tissue_mask
 from mrisynth.data.quality.decisions import Decision, read_decisions
 from mrisynth.data.quality.flips import AXES
 from mrisynth.data.store.arrays import map_arrays
+from mrisynth.data.store.mirror import volumes_at_hand
 from mrisynth.data.store.prepared import PreparedSubject, open_cohort
 
 LIMIT = 3.5
@@ -103,7 +104,8 @@ def assess(store: Path) -> list[Assessment]:
 
 def read_volumes(subject: PreparedSubject) -> dict[str, NDArray[Any]]:
     """Low, high and mask of any subject, test subjects too, (depth, height, width) each; for quality control only."""
-    return map_arrays(subject.path / "volumes.arrow")
+    with volumes_at_hand(subject.path) as path:
+        return map_arrays(path)
 
 
 def measure(subject: PreparedSubject) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mrisynth.data.quality.decisions import Decision, Verdict, read_decisions, write_decisions
+from mrisynth.data.store import mirror
 from mrisynth.data.store.prepared import PreparedSubject, open_cohort
 from mrisynth.data.store.records import lock
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
@@ -47,6 +48,7 @@ def decide(
         if exclude:
             _check_splits(subjects, decisions)
         write_decisions(store, decisions)
+        mirror.upload_list(store, "decisions.json")
     return open_cohort(store).data_key
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mrisynth.data.store.mirror import fetch_beside
 from mrisynth.files import write_with
 
 _FILE = "slices.npz"
@@ -70,6 +71,7 @@ def write_slices(folder: Path, slices: Mapping[str, NDArray[Any]]) -> None:
 
 def read_slices(folder: Path) -> dict[str, NDArray[Any]]:
     """The slices in a subject's folder; empty where it was prepared by a version that kept none."""
+    fetch_beside(folder, _FILE)
     try:
         with np.load(folder / _FILE, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

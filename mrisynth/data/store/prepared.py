@@ -5,6 +5,7 @@ STORE/cohort.json                          which subject is in which split; writ
 STORE/subjects/<key>/volumes.arrow         low, high and mask on one grid
 STORE/subjects/<key>/record.json           how they were made, and how well
 STORE/decisions.json                       whom a person accepted or excluded, if anybody did
+STORE/remote.json                          the URL of the remote store that this folder is a mirror of, if it is one
 STORE/damaged/                             what `mrisynth data verify --set-aside` moved out of the way
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrisynth.data.quality.decisions import read_decisions
+from mrisynth.data.store import mirror
 from mrisynth.data.store.arrays import map_arrays
 from mrisynth.data.store.records import (
     FULL_SCALE,
@@ -27,6 +29,7 @@ from mrisynth.data.store.records import (
     check_version,
     is_prepared,
     lock,
+    name_of,
     read_cohort,
     read_record,
     subject_folder,
@@ -85,7 +88,7 @@ class PreparedSubject:
     def volumes(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
         """The low and the high scan (intensity in [0, 1000]) and the tissue mask (0 or 1), each (depth, height, width).
 
-        Read-only views of the mapped file: nothing is read before it is used.
+        Read-only views of the mapped file: nothing is read before it is used. A remote store's file is fetched first.
 
         Raises:
             UsageError: the subject belongs to the test split and did not come from `PreparedCohort.read_test`.
@@ -93,8 +96,8 @@ class PreparedSubject:
         """
         if self.locked:
             raise UsageError(f"{self.name} is a test subject; {_LOCKED}")
-        path = self.path / "volumes.arrow"
-        arrays = map_arrays(path)
+        with mirror.volumes_at_hand(self.path) as path:
+            arrays = map_arrays(path)
         found = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
         types = {"low": "float32", "high": "float32", "mask": "uint8"}
         if found != {name: (dtype, self.shape) for name, dtype in types.items()}:
@@ -139,18 +142,33 @@ class PreparedCohort:
         return tuple(subject for subject in self.subjects if subject.split == split)
 
     def read_test(self) -> tuple[PreparedSubject, ...]:
-        """The subjects of the test split, for a final evaluation; the cohort's record counts that they were read.
+        """The subjects of the test split, for a final evaluation; the store counts that they were read.
 
         Raises:
             InvalidInputError: the store was prepared anew since this cohort was opened.
         """
+        test = tuple(dataclasses.replace(subject, locked=False) for subject in self.subjects if subject.split == "test")
+        remote = mirror.remote_of(self.store)
+        mirror.refresh(self.store)
         with lock(self.store, "cohort"):
             cohort = read_cohort(self.store)
             now = _without_excluded(self.store, cohort)["data_key"]
             if now != self.data_key:
-                raise InvalidInputError(f"{self.store} was prepared or judged anew meanwhile (data key {now})")
-            write_json(self.store / "cohort.json", {**cohort, "test_reads": cohort["test_reads"] + 1})
-        return tuple(dataclasses.replace(subject, locked=False) for subject in self.subjects if subject.split == "test")
+                raise InvalidInputError(f"{name_of(self.store)} was prepared or judged anew meanwhile (data key {now})")
+            if remote:
+                mirror.note_test_read(remote, [subject.name for subject in test], self.data_key)
+            else:
+                write_json(self.store / "cohort.json", {**cohort, "test_reads": cohort["test_reads"] + 1})
+        return test
+
+    def count_test_reads(self) -> int:
+        """How often the test split was read, by whomever."""
+        counted = int(read_cohort(self.store)["test_reads"])
+        remote = mirror.remote_of(self.store)
+        if remote is None:
+            return counted
+        test = [subject.name for subject in self.subjects if subject.split == "test"]
+        return counted + mirror.count_test_reads(remote, test)
 
     def high_standard(self) -> Standard:
         """The mean and deviation of all voxels of the training split's high scans, on [0, 1]."""
@@ -167,7 +185,9 @@ def open_cohort(store: Path, *, with_excluded: bool = False) -> PreparedCohort:
     Raises:
         NotFoundError: there is no store, or its preparation has not finished.
         InvalidInputError: the store is of another version, or a subject's files are missing or damaged.
+        MrisynthError: a remote store cannot be reached.
     """
+    mirror.refresh(store)
     check_version(store)
     cohort = read_cohort(store) if with_excluded else _without_excluded(store, read_cohort(store))
     subjects = tuple(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,7 +83,7 @@ def check_version(store: Path) -> None:
         version = read_object(path, remedy).get("schema_version")
     except NotFoundError:
         raise NotFoundError(
-            f"{store} is not a prepared store; make one with `mrisynth data prepare PAIRS {store}`"
+            f"{name_of(store)} is not a prepared store; make one with `mrisynth data prepare PAIRS {_quoted(store)}`"
         ) from None
     if version is None:
         raise InvalidInputError(f"{path} names no schema_version: {store} is not a store of ours; name another folder")
@@ -90,6 +91,24 @@ def check_version(store: Path) -> None:
         raise InvalidInputError(
             f"{store} is a store of version {version}, and this is for version {SCHEMA_VERSION}; prepare a new one"
         )
+
+
+def remote_url(store: Path) -> str | None:
+    """The URL of the remote store that a folder is a mirror of; None for a store of its own."""
+    try:
+        return str(read_json(store / "remote.json")["url"])
+    except NotFoundError:
+        return None
+
+
+def name_of(store: Path) -> str:
+    """How a person calls a store: its URL, or its path."""
+    return remote_url(store) or str(store)
+
+
+def _quoted(store: Path) -> str:
+    """How to write a store in a shell, where "&" in a URL would mean something else."""
+    return shlex.quote(name_of(store))
 
 
 def subject_folder(store: Path, key: str) -> Path:
@@ -100,7 +119,11 @@ def subject_folder(store: Path, key: str) -> Path:
 def is_prepared(folder: Path) -> bool:
     """Whether a subject's folder is there, its record whole, and its volumes have the length that the record says."""
     try:
-        return bool((folder / "volumes.arrow").stat().st_size == read_record(folder)["volumes"]["bytes"])
+        length = read_record(folder)["volumes"]["bytes"]
+        return bool((folder / "volumes.arrow").stat().st_size == length)
+    except FileNotFoundError:
+        # The mirror of a remote store holds records, and fetches volumes when somebody reads them.
+        return remote_url(folder.parent.parent) is not None
     except (MrisynthError, OSError, KeyError, TypeError):
         return False
 
@@ -113,13 +136,15 @@ def read_cohort(store: Path) -> dict[str, Any]:
         InvalidInputError: it is damaged, or not ours.
     """
     path = store / "cohort.json"
-    remedy = f"delete it and run `mrisynth data prepare PAIRS {store}` again (the count of test reads starts anew)"
+    remedy = (
+        f"delete it and run `mrisynth data prepare PAIRS {_quoted(store)}` again (the count of test reads starts anew)"
+    )
     try:
         cohort = read_object(path, remedy, _Cohort)
     except NotFoundError:
         raise NotFoundError(
-            f"the preparation of {store} has not finished; "
-            f"run `mrisynth data prepare PAIRS {store}` again to continue it"
+            f"the preparation of {name_of(store)} has not finished; "
+            f"run `mrisynth data prepare PAIRS {_quoted(store)}` again to continue it"
         ) from None
     names = [entry["subject"] for entry in cohort["subjects"]]
     if len(set(names)) < len(names):

@@ -26,6 +26,7 @@ from mrisynth.data.store.records import (
     check_version,
     is_prepared,
     lock,
+    name_of,
     read_cohort,
     read_record,
     subject_folder,
@@ -76,18 +77,18 @@ def verify_store(
         InvalidInputError: it is of another version, or its store.json is damaged.
     """
     check_version(store)
-    found, keys = _check_lists(store)
+    found, keys = check_lists(store)
     names = {key: name for name, key in keys.items()}
     folders = {key: subject_folder(store, key) for key in [*names, *_folders(store / "subjects")]}
     artefacts = [store / kind / name for kind in _ARTEFACTS for name in _folders(store / kind)]
     total = len(folders) + len(artefacts)
     for done, (key, folder) in enumerate(folders.items(), start=1):
-        found += _settle(store, folder, _check_subject(folder, names.get(key)), set_aside=set_aside, name=key)
+        found += _settle(store, folder, check_subject(folder, names.get(key)), set_aside=set_aside, name=key)
         if progress:
             progress(done, total)
     for done, folder in enumerate(artefacts, start=len(folders) + 1):
         lock_name = f"{folder.parent.name}-{folder.name}"
-        found += _settle(store, folder, _check_artefact(folder, set(names)), set_aside=set_aside, name=lock_name)
+        found += _settle(store, folder, check_artefact(folder, set(names)), set_aside=set_aside, name=lock_name)
         if progress:
             progress(done, total)
     found += [*_leftovers(store), *_strangers(store)]
@@ -204,12 +205,12 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _check_lists(store: Path) -> tuple[list[Part], dict[str, str]]:
+def check_lists(store: Path) -> tuple[list[Part], dict[str, str]]:
     """The files that stand beside the subjects; and subject -> key of the cohort."""
     parts = [Part(str(store / "store.json"), "whole", _size(store / "store.json"))]
     keys: dict[str, str] = {}
     path = store / "cohort.json"
-    prepare = f"run `mrisynth data prepare PAIRS {store}`"
+    prepare = f"run `mrisynth data prepare PAIRS {name_of(store)}`"
     try:
         cohort = read_cohort(store)
         keys = {entry["subject"]: entry["key"] for entry in cohort["subjects"]}
@@ -229,7 +230,7 @@ def _check_lists(store: Path) -> tuple[list[Part], dict[str, str]]:
     return parts, keys
 
 
-def _check_subject(folder: Path, subject: str | None) -> Part:
+def check_subject(folder: Path, subject: str | None) -> Part:
     """A subject's folder; `subject` is whose it is in the cohort, None where nobody there refers to it."""
     whose = f" ({subject})" if subject else ""
     if not folder.is_dir():
@@ -272,7 +273,7 @@ def _find_problem(folder: Path, record: Mapping[str, Any]) -> str:
     return ""
 
 
-def _check_artefact(folder: Path, keys: set[str]) -> Part:
+def check_artefact(folder: Path, keys: set[str]) -> Part:
     """A folder of shards or slices."""
     size = _size(folder)
     try:
