@@ -12,7 +12,7 @@ from typing import Any, Literal
 from filelock import Timeout
 
 from mrisynth.data.cohort import Finding, Pair, check_pairs
-from mrisynth.data.jobs import Started, run_jobs
+from mrisynth.data.jobs import Needs, Started, Workers
 from mrisynth.data.preparation.config import PreparationConfig, load_config
 from mrisynth.data.preparation.registration import GivenConfig
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
@@ -28,7 +28,7 @@ from mrisynth.data.store.records import (
     read_record,
 )
 from mrisynth.data.store.verification import explain_rebuilds
-from mrisynth.data.workers import count_fitting, estimate_memory
+from mrisynth.data.workers import estimate_memory
 from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.files import digest, write_json
 
@@ -98,7 +98,7 @@ def prepare(
     config: PreparationConfig = PreparationConfig(),  # noqa: B008
     splits: dict[str, str],
     seed: int,
-    jobs: int | None = None,
+    workers: Workers = Workers(),  # noqa: B008
     skip_invalid: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> PrepareReport:
@@ -112,7 +112,8 @@ def prepare(
         config: the settings of the stages.
         splits: subject -> "train", "validation" or "test", for every subject.
         seed: what the splits were drawn by; kept with the cohort.
-        jobs: subjects at a time; by default as many as cores and memory allow.
+        workers: how many subjects at a time, and where; by default processes of this machine, as many as cores and
+            memory allow.
         skip_invalid: leave out subjects whose files cannot be used, and say so, instead of refusing all.
         progress: called as each subject starts and ends.
 
@@ -123,7 +124,9 @@ def prepare(
             skipped.
     """
     try:
-        return _prepare(pairs, store, config, splits=splits, seed=seed, jobs=jobs, skip=skip_invalid, progress=progress)
+        return _prepare(
+            pairs, store, config, splits=splits, seed=seed, workers=workers, skip=skip_invalid, progress=progress
+        )
     except OSError as error:
         if sentence := explain_disk_error(error, store):
             raise MrisynthError(f"{sentence} (what is finished stays)") from None
@@ -137,18 +140,18 @@ def _prepare(
     *,
     splits: dict[str, str],
     seed: int,
-    jobs: int | None,
+    workers: Workers,
     skip: bool,
     progress: Callable[[Progress], None] | None,
 ) -> PrepareReport:
     """What `prepare` does, disks apart."""
     new = not (store / "store.json").exists()
-    findings = _check(pairs, {}, config, jobs) if new else []
+    findings = _check(pairs, {}, config, workers.limit) if new else []
     skipped = _refused(findings, skip)  # before anything is written
     _open_store(store)
     plan = _plan(pairs, store, config)
     if not new:
-        findings = _check(pairs, plan, config, jobs)
+        findings = _check(pairs, plan, config, workers.limit)
         skipped = _refused(findings, skip)
     skipped |= _refused(_vanished(pairs, plan, skipped), skip)
     jobs_left = [job for subject, job in plan.items() if subject not in skipped]
@@ -157,7 +160,7 @@ def _prepare(
     tracker = _Tracker(progress, len(pairs), reasons)
     for subject in skipped:
         tracker.tell(subject, "skipped")
-    failed = _build(jobs_left, jobs, tracker)
+    failed = _build(jobs_left, workers, tracker)
     if failed and not skip:
         raise MrisynthError(f"could not be prepared (the others are finished and stay):\n{_list(failed)}")
     jobs_left = [job for job in jobs_left if job.pair.subject not in failed]
@@ -184,23 +187,35 @@ class _Tracker:
         self._reasons = reasons
         self._started = time.monotonic()
         self._events: dict[str, Event] = {}
+        self._begun: dict[str, float] = {}
+        self._most = 1
+        self._lasted: list[float] = []
 
     def tell(self, subject: str, event: Event) -> None:
         self._events[subject] = event
+        now = time.monotonic()
+        if event == "started":
+            self._begun[subject] = now
+            self._most = max(self._most, len(self._begun))
+        elif (begun := self._begun.pop(subject, None)) is not None and event == "built":
+            self._lasted.append(now - begun)
         if self._progress:
             done = sum(event != "started" for event in self._events.values())
-            seconds = time.monotonic() - self._started
             reason = self._reasons.get(subject, "") if event == "started" else ""
-            remaining = self._remaining(seconds, done)
-            self._progress(Progress(subject, event, done, self._total, seconds, remaining, reason))
+            remaining = self._remaining(now, self._total - done)
+            self._progress(Progress(subject, event, done, self._total, now - self._started, remaining, reason))
 
     def subjects(self, event: Event) -> list[str]:
         return [subject for subject, last in self._events.items() if last == event]
 
-    def _remaining(self, seconds: float, done: int) -> float | None:
-        """As long for each subject that is left as it took for each that was built."""
-        built = len(self.subjects("built"))
-        return seconds / built * (self._total - done) if built else None
+    def _remaining(self, now: float, left: int) -> float | None:
+        """Each subject that is left takes as long as those that were built, as many side by side as there were."""
+        if not self._lasted:
+            return None
+        mean = sum(self._lasted) / len(self._lasted)
+        running = [max(mean - (now - begun), 0.0) for begun in self._begun.values()]
+        work = sum(running) + (left - len(running)) * mean
+        return max(work / self._most, *running, 0.0)
 
 
 def _open_store(store: Path) -> None:
@@ -310,11 +325,11 @@ def _check_splits(subjects: Iterable[str], splits: dict[str, str]) -> None:
             )
 
 
-def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> dict[str, str]:
+def _build(jobs: Sequence[SubjectJob], workers: Workers, tracker: _Tracker) -> dict[str, str]:
     """Prepare what is not prepared; subject -> reason for those that cannot be.
 
     Raises:
-        MrisynthError: the machine failed: a process died twice, or the disk is full (then the others are not waited
+        MrisynthError: the machine failed: a process died at every try, or the disk is full (then the others are not waited
             for: they would fail as well).
     """
     failed: dict[str, str] = {}
@@ -325,7 +340,8 @@ def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> 
             tracker.tell(job.pair.subject, "reused")
         else:
             missing.append(job)
-    with closing(run_jobs(prepare_subject, missing, limit=limit or _limit(missing))) as events:
+    needs = [_needs(job) for job in missing]
+    with closing(workers.run(prepare_subject, missing, limit=workers.limit, needs=needs)) as events:
         for event in events:
             subject = missing[event.index].pair.subject
             if isinstance(event, Started):
@@ -342,15 +358,16 @@ def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> 
                     )
     if broken:
         raise MrisynthError(
-            "could not be prepared, for a reason that may not lie in the scans (each was tried twice; the others are "
+            "could not be prepared, for a reason that may not lie in the scans (each was tried again; the others are "
             f"finished and stay):\n{_list(broken | failed)}"
         )
     return failed
 
 
-def _limit(jobs: Sequence[SubjectJob]) -> int:
-    """How many subjects at a time: as many as there are cores, and as fit into the memory that is free."""
-    return count_fitting(max((estimate_memory((job.pair.low, job.pair.high)) for job in jobs), default=1))
+def _needs(job: SubjectJob) -> Needs:
+    """What preparing a subject asks of a machine."""
+    scans = job.pair.low, job.pair.high
+    return Needs(estimate_memory(scans), (job.store, *_files(job.pair).values()))
 
 
 def _write_cohort(
