@@ -10,6 +10,7 @@ from mrisynth.data.cohort import Pair, read_pairs
 from mrisynth.data.jobs import Ended, Started, Workers, run_jobs
 from mrisynth.data.preparation import cohort as preparation
 from mrisynth.data.preparation.cohort import PreparationConfig
+from mrisynth.data.preparation.progress import Tracker
 from mrisynth.data.preparation.subject import SubjectJob
 from mrisynth.data.store import artefacts
 from mrisynth.data.store.prepared import open_cohort
@@ -51,7 +52,7 @@ def test_a_died_worker_or_a_full_disk_is_never_an_invalid_subject(tmp_path, monk
     job = SubjectJob(pair, tmp_path, PreparationConfig(), {"low": "1", "high": "2"})
     # The caller skips what _build returns when it may skip; this it does not return.
     with pytest.raises(MrisynthError, match=f"(?s){sentence}"):
-        preparation._build([job], Workers(run=fail), preparation._Tracker(None, 1, {}))
+        preparation._build([job], Workers(run=fail), Tracker(None, 1, {}))
 
 
 def test_a_full_disk_leaves_no_half_of_a_shard(tmp_path):

@@ -213,6 +213,8 @@ def prepare_cohort(
     from mrisynth.data.preparation.cohort import PreparationConfig, prepare
     from mrisynth.data.quality.decisions import read_decisions
 
+    if address is not None:  # workers of a cluster have other working directories
+        pairs, store = pairs.absolute(), store.absolute()
     cohort = read_pairs(pairs)
     with stoppable("what is finished stays; the same command goes on with the rest"), ExitStack() as stack:
         workers = _workers(address, jobs, stack)
@@ -261,9 +263,10 @@ def _workers(address: str | None, limit: int | None, stack: ExitStack) -> "Worke
     if address.startswith("ray://"):
         raise UsageError(f"--address {address}: Ray's client cannot do this; run it on the cluster, with host:port")
     from mrisynth.search.engine import ray_session
-    from mrisynth.search.tasks import run_tasks
 
     stack.enter_context(ray_session(address))
+    from mrisynth.search.tasks import run_tasks  # it imports Ray, which a session has to prepare
+
     stack.enter_context(stoppable())  # Ray took SIGTERM for itself
     return Workers(limit, run_tasks)
 

@@ -93,7 +93,7 @@ def _tell_line(step: "Progress") -> None:
     _tell_reason(step)
     if step.event in ("built", "failed"):
         how = "prepared" if step.event == "built" else "[red]failed[/]"
-        left = "" if step.remaining is None else f", about {in_words(step.remaining)} left"
+        left = "" if not step.remaining else f", about {in_words(step.remaining)} left"
         say(f"{escape(step.subject)} {how}: {step.done} of {step.total} after {in_words(step.seconds)}{left}")
 
 

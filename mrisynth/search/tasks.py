@@ -1,4 +1,7 @@
-"""Long jobs as tasks of a Ray cluster, with the same events as from processes of this machine (`mrisynth.data.jobs`)."""
+"""Long jobs as tasks of a Ray cluster, with the same events as from processes of one machine (`mrisynth.data.jobs`).
+
+To be imported inside a `mrisynth.search.engine.ray_session`, which prepares the import of Ray.
+"""
 
 import socket
 import time
@@ -43,7 +46,7 @@ def run_tasks(
 
     Args:
         function: importable by name on every node; called with one job.
-        jobs: picklable.
+        jobs: picklable; paths in them are absolute.
         limit: most tasks at a time; None: as many as cores and memory of the cluster allow.
         needs: what each job asks of the node that runs it.
 
@@ -123,9 +126,8 @@ def _next_event(stream: Any, index: int) -> Started | Ended:
     except (RayTaskError, RuntimeEnvSetupError, AuthenticationError) as error:
         # Whatever the function itself raises comes back as an outcome.
         reason = str(error).strip().splitlines()[-1]
-        raise ClusterError(
-            f"a node of the cluster cannot run mrisynth {__version__} ({reason}); install the same version on every node"
-        ) from error
+        message = f"a node of the cluster cannot run mrisynth {__version__} ({reason})"
+        raise ClusterError(f"{message}; install the same version on every node") from error
     except RayError as error:
         return Ended(index, error=f"{_explain_death(error)}, {TRIES} times; look at that node's memory", died=True)
     if outcome is None:

@@ -1,19 +1,19 @@
 """Preparing a cohort: every subject once, whoever asks, in parallel, with nothing half-done in sight."""
 
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import Timeout
 
 from mrisynth.data.cohort import Finding, Pair, check_pairs
 from mrisynth.data.jobs import Needs, Started, Workers
 from mrisynth.data.preparation.config import PreparationConfig, load_config
+from mrisynth.data.preparation.progress import Progress, Tracker
 from mrisynth.data.preparation.registration import GivenConfig
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
 from mrisynth.data.store.digests import digest_inputs
@@ -33,31 +33,6 @@ from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.files import digest, write_json
 
 __all__ = ["PreparationConfig", "PrepareReport", "Progress", "Skipped", "load_config", "prepare"]
-
-Event = Literal["started", "built", "reused", "skipped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One step of a preparation.
-
-    Attributes:
-        subject: whom it concerns.
-        event: started; or how it ended.
-        done: subjects that have ended, this one included.
-        total: subjects in all.
-        seconds: since the preparation began.
-        remaining: expected seconds to the end; None before the first subject was built.
-        reason: on "started", why a subject that was prepared before is made anew; empty for a new one.
-    """
-
-    subject: str
-    event: Event
-    done: int
-    total: int
-    seconds: float
-    remaining: float | None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +132,7 @@ def _prepare(
     jobs_left = [job for subject, job in plan.items() if subject not in skipped]
     _check_splits([job.pair.subject for job in jobs_left], splits)
     reasons = explain_rebuilds(jobs_left, store)
-    tracker = _Tracker(progress, len(pairs), reasons)
+    tracker = Tracker(progress, len(pairs), reasons)
     for subject in skipped:
         tracker.tell(subject, "skipped")
     failed = _build(jobs_left, workers, tracker)
@@ -176,46 +151,6 @@ def _prepare(
         data_key=data_key,
         reasons={subject: reasons[subject] for subject in tracker.subjects("built") if reasons[subject]},
     )
-
-
-class _Tracker:
-    """Counts subjects as they end, and tells whoever wants to know."""
-
-    def __init__(self, progress: Callable[[Progress], None] | None, total: int, reasons: dict[str, str]) -> None:
-        self._progress = progress
-        self._total = total
-        self._reasons = reasons
-        self._started = time.monotonic()
-        self._events: dict[str, Event] = {}
-        self._begun: dict[str, float] = {}
-        self._most = 1
-        self._lasted: list[float] = []
-
-    def tell(self, subject: str, event: Event) -> None:
-        self._events[subject] = event
-        now = time.monotonic()
-        if event == "started":
-            self._begun[subject] = now
-            self._most = max(self._most, len(self._begun))
-        elif (begun := self._begun.pop(subject, None)) is not None and event == "built":
-            self._lasted.append(now - begun)
-        if self._progress:
-            done = sum(event != "started" for event in self._events.values())
-            reason = self._reasons.get(subject, "") if event == "started" else ""
-            remaining = self._remaining(now, self._total - done)
-            self._progress(Progress(subject, event, done, self._total, now - self._started, remaining, reason))
-
-    def subjects(self, event: Event) -> list[str]:
-        return [subject for subject, last in self._events.items() if last == event]
-
-    def _remaining(self, now: float, left: int) -> float | None:
-        """Each subject that is left takes as long as those that were built, as many side by side as there were."""
-        if not self._lasted:
-            return None
-        mean = sum(self._lasted) / len(self._lasted)
-        running = [max(mean - (now - begun), 0.0) for begun in self._begun.values()]
-        work = sum(running) + (left - len(running)) * mean
-        return max(work / self._most, *running, 0.0)
 
 
 def _open_store(store: Path) -> None:
@@ -325,12 +260,12 @@ def _check_splits(subjects: Iterable[str], splits: dict[str, str]) -> None:
             )
 
 
-def _build(jobs: Sequence[SubjectJob], workers: Workers, tracker: _Tracker) -> dict[str, str]:
+def _build(jobs: Sequence[SubjectJob], workers: Workers, tracker: Tracker) -> dict[str, str]:
     """Prepare what is not prepared; subject -> reason for those that cannot be.
 
     Raises:
-        MrisynthError: the machine failed: a process died at every try, or the disk is full (then the others are not waited
-            for: they would fail as well).
+        MrisynthError: the machine failed: a process died at every try, or the disk is full (then the others are not
+            waited for: they would fail as well).
     """
     failed: dict[str, str] = {}
     broken: dict[str, str] = {}
