@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mrisynth.data import shards
 from mrisynth.data.cohort import read_pairs
+from mrisynth.data.jobs import Workers
 from mrisynth.data.patches import PatchConfig
 from mrisynth.data.phantom.cohort import make_cohort
 from mrisynth.data.preparation.cohort import prepare
@@ -99,7 +100,8 @@ def phantom_patches(size: tuple[int, int, int]) -> tuple[Patches, Patches]:
         pairs = read_pairs(make_cohort(Path(folder) / "scans", subjects=3, size=tuple(size), jobs=1))
         splits = dict(zip((pair.subject for pair in pairs), ("train", "train", "validation"), strict=True))
         store = Path(folder) / "store"
-        prepare(pairs, store, config=PreparationConfig.model_validate(PREPARATION), splits=splits, seed=0, jobs=1)
+        config = PreparationConfig.model_validate(PREPARATION)
+        prepare(pairs, store, config=config, splits=splits, seed=0, workers=Workers(1))
         cut = shards.ensure(open_cohort(store), PatchConfig(per_subject=300))
         train, test = ((np.array(part.low), np.array(part.high)) for part in (cut.train, cut.validation))
     return train, test

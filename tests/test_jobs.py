@@ -7,9 +7,10 @@ import SimpleITK as sitk
 from prepared_fixtures import make_store
 
 from mrisynth.data.cohort import Pair, read_pairs
-from mrisynth.data.jobs import Ended, Started, run_jobs
+from mrisynth.data.jobs import Ended, Started, Workers, run_jobs
 from mrisynth.data.preparation import cohort as preparation
 from mrisynth.data.preparation.cohort import PreparationConfig
+from mrisynth.data.preparation.progress import Tracker
 from mrisynth.data.preparation.subject import SubjectJob
 from mrisynth.data.store import artefacts
 from mrisynth.data.store.prepared import open_cohort
@@ -36,22 +37,22 @@ def test_a_full_disk_is_the_machines_fault_and_a_sentence(capfd):
     [
         (
             Ended(0, error="its process was killed by SIGKILL", died=True),
-            "tried twice.*\n  ant: its process was killed",
+            "tried again.*\n  ant: its process was killed",
         ),
         (Ended(0, error="the disk is full", machine=True), "of .* stopped at ant: the disk is full"),
     ],
 )
 def test_a_died_worker_or_a_full_disk_is_never_an_invalid_subject(tmp_path, monkeypatch, event, sentence):
-    def fail(function, jobs, *, limit):
+    def fail(function, jobs, *, limit, needs):
         yield Started(0)
         yield event
 
-    monkeypatch.setattr(preparation, "run_jobs", fail)
+    monkeypatch.setattr(preparation, "_needs", lambda job: None)
     pair = Pair("ant", tmp_path / "low.nii", tmp_path / "high.nii")
     job = SubjectJob(pair, tmp_path, PreparationConfig(), {"low": "1", "high": "2"})
     # The caller skips what _build returns when it may skip; this it does not return.
     with pytest.raises(MrisynthError, match=f"(?s){sentence}"):
-        preparation._build([job], 1, preparation._Tracker(None, 1, {}))
+        preparation._build([job], Workers(run=fail), Tracker(None, 1, {}))
 
 
 def test_a_full_disk_leaves_no_half_of_a_shard(tmp_path):
@@ -87,7 +88,7 @@ def test_one_flipped_bit_is_found_set_aside_and_only_that_subject_made_anew(pair
 
     def prepare():
         splits = {one: "train", two: "validation"}
-        return preparation.prepare(pairs, store, config=config, splits=splits, seed=0, jobs=2)
+        return preparation.prepare(pairs, store, config=config, splits=splits, seed=0, workers=Workers(2))
 
     assert prepare().reasons == {}
     assert {part.state for part in verify_store(store)} == {"whole"}

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from mrisynth.data.cohort import read_pairs
-from mrisynth.data.jobs import Ended, Started, run_jobs
+from mrisynth.data.jobs import Ended, Started, Workers, run_jobs
 from mrisynth.data.preparation import cohort as preparation
 from mrisynth.data.preparation.cohort import PreparationConfig, load_config, prepare
 from mrisynth.data.preparation.methods import DemonsConfig
@@ -32,14 +32,14 @@ SPLITS = {ONE: "train", TWO: "validation", THREE: "test"}
 
 def run(pairs, store, *, config=CONFIG, splits=SPLITS, seed=5, **options):
     """Prepare with the cheapest settings, one subject at a time."""
-    return prepare(pairs, store, config=config, splits=splits, seed=seed, jobs=1, **options)
+    return prepare(pairs, store, config=config, splits=splits, seed=seed, workers=Workers(1), **options)
 
 
 @pytest.fixture(scope="module")
 def original(phantom_scans, tmp_path_factory):
     """A store of the phantom cohort as one preparation left it, and its report. Never written to."""
     store = tmp_path_factory.mktemp("original") / "store"
-    report = prepare(read_pairs(phantom_scans), store, config=CONFIG, splits=SPLITS, seed=5, jobs=2)
+    report = prepare(read_pairs(phantom_scans), store, config=CONFIG, splits=SPLITS, seed=5, workers=Workers(2))
     return store, report
 
 
@@ -304,6 +304,7 @@ import json, os, signal, sys
 from pathlib import Path
 from mrisynth.data.preparation import subject
 from mrisynth.data.cohort import read_pairs
+from mrisynth.data.jobs import Workers
 from mrisynth.data.preparation.cohort import PreparationConfig, prepare
 
 {patch}
@@ -313,7 +314,8 @@ if __name__ == "__main__":
     print("ready", flush=True)
     sys.stdin.readline()
     config = PreparationConfig.model_validate_json(config)
-    report = prepare(read_pairs(Path(scans))[:2], Path(store), config=config, splits=json.loads(splits), seed=5, jobs=1)
+    pairs, splits = read_pairs(Path(scans))[:2], json.loads(splits)
+    report = prepare(pairs, Path(store), config=config, splits=splits, seed=5, workers=Workers(1))
     print(json.dumps([report.built, report.reused, report.data_key]))
 """
 
@@ -335,7 +337,7 @@ def start(folder, pairs, *, patch=""):
     """A process that will prepare the first two subjects into folder/new, once a line comes in."""
     (folder / "prepare.py").write_text(PREPARE.format(patch=patch), encoding="utf-8")
     arguments = [pairs[0].low.parent, folder / "new", json.dumps(QUICK), json.dumps(SPLITS)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(preparation.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(preparation.__file__).parents[3])}
     return subprocess.Popen(
         [sys.executable, folder / "prepare.py", *arguments],
         stdin=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """`mrisynth data`: phantom, degrade, check, prepare, info, verify."""
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +10,15 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import program, progress_bar, say, show, show_json, show_table
+from mrisynth.cli.progress import preparation_progress
 from mrisynth.cli.quality import quality
+from mrisynth.cli.signals import stoppable
 from mrisynth.cli.stores import Store, name_of
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from mrisynth.data.jobs import Workers
+    from mrisynth.data.preparation.cohort import PreparationConfig
     from mrisynth.data.store.prepared import PreparedCohort
 
 app = typer.Typer(help="Scans and prepared cohorts.", no_args_is_help=True)
@@ -93,9 +98,13 @@ def prepare(
     seed: Annotated[int, typer.Option(help="Draws the splits where pairs.csv gives none.")] = 0,
     skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Prepare the others when one is wrong.")] = False,
     jobs: Jobs = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster (host:port, or auto); default: processes of this machine.")
+    ] = None,
 ) -> None:
     """Correct the bias, scale, register and resample every subject, once; what is done already is reused."""
-    prepare_cohort(pairs, store, config=config, fast=fast, seed=seed, skip_invalid=skip_invalid, jobs=jobs)
+    settings = _preparation_config(config, fast=fast)
+    prepare_cohort(pairs, store, settings, seed=seed, skip_invalid=skip_invalid, jobs=jobs, address=address)
     show(name_of(store))
 
 
@@ -196,40 +205,32 @@ def _explain_subject(cohort: "PreparedCohort", name: str, *, as_json: bool) -> N
 def prepare_cohort(
     pairs: Path,
     store: Path,
+    config: "PreparationConfig | None" = None,
     *,
-    config: Path | None = None,
-    fast: bool = False,
     seed: int = 0,
     skip_invalid: bool = False,
     jobs: int | None = None,
+    address: str | None = None,
 ) -> None:
     """Prepare what pairs.csv lists and say on stderr what was done; shared by `prepare` and `demo`."""
     from mrisynth.data.cohort import assign_splits, read_pairs
-    from mrisynth.data.preparation.cohort import PreparationConfig, Progress, load_config, prepare
+    from mrisynth.data.preparation.cohort import PreparationConfig, prepare
     from mrisynth.data.quality.decisions import read_decisions
 
+    if address is not None:  # workers of a cluster have other working directories
+        pairs, store = pairs.absolute(), store.absolute()
     cohort = read_pairs(pairs)
-    if fast and config:
-        raise UsageError("--fast and --config both choose the registration; write `registration: {method: fast}` there")
-    settings = load_config(config) if config else PreparationConfig()
-    if fast:
-        settings = PreparationConfig.model_validate({"registration": {"method": "fast"}})
-    with progress_bar("preparing") as bar:
-
-        def tell(step: Progress) -> None:
-            bar.update(bar.task_ids[0], total=step.total, completed=step.done)
-            if step.reason:
-                say(f"{step.subject} is made anew: {step.reason}".replace("[", r"\["))
-
+    with stoppable("what is finished stays; the same command goes on with the rest"), ExitStack() as stack:
+        workers = _workers(address, jobs, stack)
         report = prepare(
             cohort,
             store,
-            config=settings,
+            config=config or PreparationConfig(),
             splits=assign_splits(cohort, seed),
             seed=seed,
-            jobs=jobs,
+            workers=workers,
             skip_invalid=skip_invalid,
-            progress=tell,
+            progress=stack.enter_context(preparation_progress(len(cohort))),
         )
     for finding in report.warnings:
         say(f"[yellow]warning:[/] {finding.subject}: {finding.file} {finding.message}; {finding.remedy}")
@@ -244,6 +245,34 @@ def prepare_cohort(
             say(f"[yellow]excluded:[/] {subject}: {escape(decision.reason)} ({decision.who}, {decision.when[:10]})")
     for subject, flags in report.flags.items():
         say(f"[yellow]look at:[/] {subject}: {'; '.join(flags)}")
+
+
+def _preparation_config(path: Path | None, *, fast: bool) -> "PreparationConfig":
+    """The settings that the options of `prepare` ask for."""
+    from mrisynth.data.preparation.cohort import PreparationConfig, load_config
+
+    if fast and path:
+        raise UsageError("--fast and --config both choose the registration; write `registration: {method: fast}` there")
+    if fast:
+        return PreparationConfig.model_validate({"registration": {"method": "fast"}})
+    return load_config(path) if path else PreparationConfig()
+
+
+def _workers(address: str | None, limit: int | None, stack: ExitStack) -> "Workers":
+    """Processes of this machine, or tasks of a cluster, to which we are connected until the stack ends."""
+    from mrisynth.data.jobs import Workers
+
+    if address is None:
+        return Workers(limit)
+    if address.startswith("ray://"):
+        raise UsageError(f"--address {address}: Ray's client cannot do this; run it on the cluster, with host:port")
+    from mrisynth.search.engine import ray_session
+
+    stack.enter_context(ray_session(address))
+    from mrisynth.search.tasks import run_tasks  # it imports Ray, which a session has to prepare
+
+    stack.enter_context(stoppable())  # Ray took SIGTERM for itself
+    return Workers(limit, run_tasks)
 
 
 def parse_size(text: str) -> tuple[int, int, int]:

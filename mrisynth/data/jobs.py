@@ -1,7 +1,8 @@
 """Long jobs side by side: one process each, a few at a time; one that fails, or whose process dies, takes nobody along.
 
 A process for each job tells whose job it was that died, and gives back all memory, at the cost of about a second. Short
-work on many items, where that cost would show, goes through `mrisynth.data.workers`.
+work on many items, where that cost would show, goes through `mrisynth.data.workers`. `mrisynth.search.tasks` runs the
+same jobs on a Ray cluster.
 """
 
 import multiprocessing
@@ -14,18 +15,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from mrisynth.data.store.records import explain_disk_error
-from mrisynth.data.workers import settle_worker
+from mrisynth.data.workers import count_fitting, settle_worker
 from mrisynth.errors import MrisynthError
 
 Job = TypeVar("Job")
+Outcome = tuple[Any, str | None, bool]
+"""What became of a job: `result`, `error` and `machine` of `Ended`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a job asks of the machine that runs it.
+
+    Attributes:
+        memory: its peak, in bytes.
+        paths: files and folders that it opens.
+    """
+
+    memory: int
+    paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A job has been given to a process.
+    """A job has been given to a process; told again when it is given to another, after the death of the first.
 
     Attributes:
         index: which of the jobs.
@@ -53,6 +70,15 @@ class Ended:
     machine: bool = False
 
 
+class Runner(Protocol):
+    """Runs jobs somewhere and tells as each starts and ends, as `run_jobs` does."""
+
+    def __call__(
+        self, function: Callable[[Any], Any], jobs: Sequence[Any], *, limit: int | None, needs: Sequence[Needs]
+    ) -> Generator[Started | Ended, None, None]:
+        """See `run_jobs`."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Worker:
     index: int
@@ -61,7 +87,7 @@ class _Worker:
 
 
 def run_jobs(
-    function: Callable[[Job], Any], jobs: Sequence[Job], *, limit: int
+    function: Callable[[Job], Any], jobs: Sequence[Job], *, limit: int | None = None, needs: Sequence[Needs] = ()
 ) -> Generator[Started | Ended, None, None]:
     """Run a function on every job, each in a process of its own, and tell as each starts and ends.
 
@@ -71,8 +97,10 @@ def run_jobs(
     Args:
         function: importable by name; called with one job.
         jobs: picklable.
-        limit: most processes at a time, at least 1.
+        limit: most processes at a time, at least 1; None: as many as processors and memory allow.
+        needs: what each job asks of this machine.
     """
+    limit = limit or count_fitting(max((need.memory for need in needs), default=1))
     died: list[int] = []
     for event in _run(function, jobs, range(len(jobs)), limit=limit):
         if isinstance(event, Ended) and event.died:
@@ -139,20 +167,36 @@ def _explain_exit(code: int | None) -> str:
 def _work(function: Callable[[Any], Any], job: Any, send: Connection) -> None:
     """The body of a worker."""
     settle_worker()
-    outcome: tuple[Any, str | None, bool]
+    send.send(attempt(function, job))
+
+
+def attempt(function: Callable[[Job], Any], job: Job) -> Outcome:
+    """Do one job in this process, and put whatever goes wrong into a sentence."""
     try:
-        outcome = (function(job), None, False)
+        return function(job), None, False
     except MrisynthError as error:
-        outcome = (None, str(error), False)
+        return None, str(error), False
     except MemoryError:
-        outcome = (None, "the memory did not suffice; free memory or use fewer jobs", True)
+        return None, "the memory did not suffice; free memory or use fewer jobs", True
     except Exception as error:
         sentence = explain_disk_error(error) if isinstance(error, OSError) else None
         if sentence is None:
             # A bug, or a complaint of ITK: all of it to stderr, one line to the record.
             traceback.print_exc(file=sys.stderr)
-        outcome = (None, sentence or f"{type(error).__name__}: {' '.join(str(error).split())}", sentence is not None)
-    send.send(outcome)
+        return None, sentence or f"{type(error).__name__}: {' '.join(str(error).split())}", sentence is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who does the jobs.
+
+    Attributes:
+        limit: most jobs at a time, at least 1; None: as many as processors and memory allow.
+        run: where: in processes of this machine, or on a cluster.
+    """
+
+    limit: int | None = None
+    run: Runner = run_jobs
 
 
 @contextmanager

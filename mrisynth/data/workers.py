@@ -88,9 +88,13 @@ def estimate_memory(scans: Iterable[Path]) -> int:
 
 def settle_worker() -> None:
     """What every process that works for another begins with: one thread for SimpleITK, no life beyond the parent's."""
-    # Processes share the processors already: threads within them would only contend.
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    use_one_thread()
     threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def use_one_thread() -> None:
+    """Let SimpleITK work in one thread: processes share the processors already, and threads would only contend."""
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
 def _die_with_parent() -> None:

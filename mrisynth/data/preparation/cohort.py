@@ -1,20 +1,20 @@
 """Preparing a cohort: every subject once, whoever asks, in parallel, with nothing half-done in sight."""
 
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import Timeout
 
 from mrisynth.data.cohort import Finding, Pair, check_pairs
-from mrisynth.data.jobs import Started, run_jobs
+from mrisynth.data.jobs import Needs, Started, Workers
 from mrisynth.data.preparation.config import PreparationConfig, load_config
 from mrisynth.data.preparation.methods import GivenConfig
+from mrisynth.data.preparation.progress import Progress, Tracker
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
 from mrisynth.data.store import mirror
 from mrisynth.data.store.digests import digest_inputs
@@ -29,36 +29,11 @@ from mrisynth.data.store.records import (
     read_record,
 )
 from mrisynth.data.store.verification import explain_rebuilds
-from mrisynth.data.workers import count_fitting, estimate_memory
+from mrisynth.data.workers import estimate_memory
 from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.files import digest, write_json
 
 __all__ = ["PreparationConfig", "PrepareReport", "Progress", "Skipped", "load_config", "prepare"]
-
-Event = Literal["started", "built", "reused", "skipped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One step of a preparation.
-
-    Attributes:
-        subject: whom it concerns.
-        event: started; or how it ended.
-        done: subjects that have ended, this one included.
-        total: subjects in all.
-        seconds: since the preparation began.
-        remaining: expected seconds to the end; None before the first subject was built.
-        reason: on "started", why a subject that was prepared before is made anew; empty for a new one.
-    """
-
-    subject: str
-    event: Event
-    done: int
-    total: int
-    seconds: float
-    remaining: float | None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +74,7 @@ def prepare(
     config: PreparationConfig = PreparationConfig(),  # noqa: B008
     splits: dict[str, str],
     seed: int,
-    jobs: int | None = None,
+    workers: Workers = Workers(),  # noqa: B008
     skip_invalid: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> PrepareReport:
@@ -113,7 +88,8 @@ def prepare(
         config: the settings of the stages.
         splits: subject -> "train", "validation" or "test", for every subject.
         seed: what the splits were drawn by; kept with the cohort.
-        jobs: subjects at a time; by default as many as cores and memory allow.
+        workers: how many subjects at a time, and where; by default processes of this machine, as many as cores and
+            memory allow.
         skip_invalid: leave out subjects whose files cannot be used, and say so, instead of refusing all.
         progress: called as each subject starts and ends.
 
@@ -124,7 +100,9 @@ def prepare(
             skipped.
     """
     try:
-        return _prepare(pairs, store, config, splits=splits, seed=seed, jobs=jobs, skip=skip_invalid, progress=progress)
+        return _prepare(
+            pairs, store, config, splits=splits, seed=seed, workers=workers, skip=skip_invalid, progress=progress
+        )
     except OSError as error:
         if sentence := explain_disk_error(error, store):
             raise MrisynthError(f"{sentence} (what is finished stays)") from None
@@ -138,28 +116,28 @@ def _prepare(
     *,
     splits: dict[str, str],
     seed: int,
-    jobs: int | None,
+    workers: Workers,
     skip: bool,
     progress: Callable[[Progress], None] | None,
 ) -> PrepareReport:
     """What `prepare` does, disks apart."""
     mirror.refresh_to_prepare(store)
     new = not (store / "store.json").exists()
-    findings = _check(pairs, {}, config, jobs) if new else []
+    findings = _check(pairs, {}, config, workers.limit) if new else []
     skipped = _refused(findings, skip)  # before anything is written
     _open_store(store)
     plan = _plan(pairs, store, config)
     if not new:
-        findings = _check(pairs, plan, config, jobs)
+        findings = _check(pairs, plan, config, workers.limit)
         skipped = _refused(findings, skip)
     skipped |= _refused(_vanished(pairs, plan, skipped), skip)
     jobs_left = [job for subject, job in plan.items() if subject not in skipped]
     _check_splits([job.pair.subject for job in jobs_left], splits)
     reasons = explain_rebuilds(jobs_left, store)
-    tracker = _Tracker(progress, len(pairs), reasons)
+    tracker = Tracker(progress, len(pairs), reasons)
     for subject in skipped:
         tracker.tell(subject, "skipped")
-    failed = _build(jobs_left, jobs, tracker)
+    failed = _build(jobs_left, workers, tracker)
     if failed and not skip:
         raise MrisynthError(f"could not be prepared (the others are finished and stay):\n{_list(failed)}")
     jobs_left = [job for job in jobs_left if job.pair.subject not in failed]
@@ -175,34 +153,6 @@ def _prepare(
         data_key=data_key,
         reasons={subject: reasons[subject] for subject in tracker.subjects("built") if reasons[subject]},
     )
-
-
-class _Tracker:
-    """Counts subjects as they end, and tells whoever wants to know."""
-
-    def __init__(self, progress: Callable[[Progress], None] | None, total: int, reasons: dict[str, str]) -> None:
-        self._progress = progress
-        self._total = total
-        self._reasons = reasons
-        self._started = time.monotonic()
-        self._events: dict[str, Event] = {}
-
-    def tell(self, subject: str, event: Event) -> None:
-        self._events[subject] = event
-        if self._progress:
-            done = sum(event != "started" for event in self._events.values())
-            seconds = time.monotonic() - self._started
-            reason = self._reasons.get(subject, "") if event == "started" else ""
-            remaining = self._remaining(seconds, done)
-            self._progress(Progress(subject, event, done, self._total, seconds, remaining, reason))
-
-    def subjects(self, event: Event) -> list[str]:
-        return [subject for subject, last in self._events.items() if last == event]
-
-    def _remaining(self, seconds: float, done: int) -> float | None:
-        """As long for each subject that is left as it took for each that was built."""
-        built = len(self.subjects("built"))
-        return seconds / built * (self._total - done) if built else None
 
 
 def _open_store(store: Path) -> None:
@@ -313,12 +263,12 @@ def _check_splits(subjects: Iterable[str], splits: dict[str, str]) -> None:
             )
 
 
-def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> dict[str, str]:
+def _build(jobs: Sequence[SubjectJob], workers: Workers, tracker: Tracker) -> dict[str, str]:
     """Prepare what is not prepared; subject -> reason for those that cannot be.
 
     Raises:
-        MrisynthError: the machine failed: a process died twice, or the disk is full (then the others are not waited
-            for: they would fail as well).
+        MrisynthError: the machine failed: a process died at every try, or the disk is full (then the others are not
+            waited for: they would fail as well).
     """
     failed: dict[str, str] = {}
     broken: dict[str, str] = {}
@@ -328,7 +278,8 @@ def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> 
             tracker.tell(job.pair.subject, "reused")
         else:
             missing.append(job)
-    with closing(run_jobs(prepare_subject, missing, limit=limit or _limit(missing))) as events:
+    needs = [_needs(job) for job in missing]
+    with closing(workers.run(prepare_subject, missing, limit=workers.limit, needs=needs)) as events:
         for event in events:
             subject = missing[event.index].pair.subject
             if isinstance(event, Started):
@@ -345,15 +296,16 @@ def _build(jobs: Sequence[SubjectJob], limit: int | None, tracker: _Tracker) -> 
                     )
     if broken:
         raise MrisynthError(
-            "could not be prepared, for a reason that may not lie in the scans (each was tried twice; the others are "
+            "could not be prepared, for a reason that may not lie in the scans (each was tried again; the others are "
             f"finished and stay):\n{_list(broken | failed)}"
         )
     return failed
 
 
-def _limit(jobs: Sequence[SubjectJob]) -> int:
-    """How many subjects at a time: as many as there are cores, and as fit into the memory that is free."""
-    return count_fitting(max((estimate_memory((job.pair.low, job.pair.high)) for job in jobs), default=1))
+def _needs(job: SubjectJob) -> Needs:
+    """What preparing a subject asks of a machine."""
+    scans = job.pair.low, job.pair.high
+    return Needs(estimate_memory(scans), (job.store, *_files(job.pair).values()))
 
 
 def _write_cohort(
