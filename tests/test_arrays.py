@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,24 @@ def test_mapping_copies_nothing(tmp_path):
     for array in arrays.values():
         assert not owner(array).flags.owndata
         assert not array.flags.writeable
+
+
+def test_mapping_imports_nothing_heavy(tmp_path):
+    write_arrays(tmp_path / "a.arrow", {"low": np.ones((2, 1, 4, 4), np.float32), "subject": np.arange(2)})
+    script = "import sys; from pathlib import Path; from mrisynth.data.store.arrays import map_arrays\n"
+    script += "map_arrays(Path(sys.argv[1])); print({'pandas', 'pyarrow.compute'} & set(sys.modules))"
+    command = [sys.executable, "-c", script, str(tmp_path / "a.arrow")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_columns_with_gaps_or_of_anything_but_numbers_are_refused(tmp_path):
+    path = tmp_path / "a.arrow"
+    for column in (pa.array([1.0, None]), pa.array(["a", "b"]), pa.array([True, False])):
+        batch = pa.record_batch({"a": column})
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        with pytest.raises(InvalidInputError, match="not a whole Arrow file"):
+            map_arrays(path)
 
 
 def test_mapped_arrays_cannot_be_written(tmp_path):

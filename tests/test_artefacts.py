@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mrisynth.data.store import artefacts
+from mrisynth.data.store import artefacts, checks
 from mrisynth.errors import InvalidInputError
 
 
@@ -62,7 +62,7 @@ def test_a_builder_that_was_killed_is_replaced_and_cleared_away(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from mrisynth.data.store import artefacts
+from mrisynth.data.store import artefacts, checks
 def build(folder):
     (folder / "half.bin").write_bytes(b"0")
     print("building", flush=True)
@@ -127,5 +127,6 @@ def test_a_damaged_artefact_is_refused_until_it_is_deleted(tmp_path, damage):
 
 def test_a_process_checks_a_folder_once(tmp_path, monkeypatch):
     ensure(tmp_path)
-    monkeypatch.setattr(artefacts, "sha256_file", never)
+    monkeypatch.setattr(artefacts, "read_manifest", never)
+    monkeypatch.setattr(checks, "sha256_file", never)
     ensure(tmp_path)

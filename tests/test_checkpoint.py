@@ -1,6 +1,7 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,9 +49,9 @@ def rewrite(path: Path, **changes: object) -> None:
     save_file(tensors, path, {"mrisynth": json.dumps(header | changes)})
 
 
-@pytest.mark.parametrize("select", ["last", "best"])
-def test_training_goes_on_from_a_checkpoint_with_the_same_bits(tmp_path: Path, select: str) -> None:
-    config = gan(select=select)
+@pytest.mark.parametrize("changes", [{}, {"select": "best"}, {"augmentation": {"flips": "both"}}], ids=str)
+def test_training_goes_on_from_a_checkpoint_with_the_same_bits(tmp_path: Path, changes: dict[str, Any]) -> None:
+    config = gan(**changes)
     undisturbed, expected = trained(config)
     save(tmp_path / "state.safetensors", config)
     torch.rand(7)  # what another trial in this process would do
@@ -164,6 +165,15 @@ def test_another_configuration_is_refused_by_name(tmp_path: Path) -> None:
     save(path, cnn())
     with pytest.raises(InvalidInputError, match=r"another configuration \(losses\.l1: 1\.0 there, 2\.0 here\)"):
         load(path, cnn(losses={"l1": 2.0}))
+
+
+def test_a_checkpoint_from_before_there_were_flips_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    save(path, cnn())
+    rewrite(path, config={name: value for name, value in cnn().dump().items() if name != "augmentation"})
+    assert load(path, cnn()).exact
+    with pytest.raises(InvalidInputError, match="augmentation"):
+        load(path, cnn(augmentation={"flips": "rows"}))
 
 
 def test_a_configuration_that_no_longer_exists_is_refused(tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def test_a_dump_spells_out_the_paper() -> None:
         },
         "initialization": "default",
         "patches": TrialConfig.parse({"generator": "unet"}).patches.model_dump(mode="json"),
+        "augmentation": {"flips": "none"},
         "stitching": TrialConfig.parse({"generator": "unet"}).stitching.model_dump(mode="json"),
         "epochs": 30,
         "select": "last",

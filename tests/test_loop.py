@@ -274,8 +274,12 @@ def test_mapped_patches_are_neither_copied_nor_written() -> None:
     resident = to_device(low, high, CPU)
     assert resident.low.data_ptr() == low.ctypes.data
     config = cnn(epochs=1)
-    list(train(fresh(config), config, training=resident, validation=resident))
+    state = fresh(config)
+    list(train(state, config, training=resident, validation=resident))
     np.testing.assert_array_equal((low, high), before)
+    copied, other = Patches(*(torch.tensor(side) for side in before)), fresh(config)
+    list(train(other, config, training=copied, validation=copied))
+    assert_same_weights(state.generator, other.generator)
 
 
 @pytest.mark.parametrize("generator", sorted(GENERATORS.keys() - {"forest"}))

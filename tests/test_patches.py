@@ -8,9 +8,11 @@ from mrisynth.data.patches import PatchConfig, PatchLocations, StitchConfig, ext
 from mrisynth.errors import InvalidInputError
 
 
-def draw(shape=(20, 24, 28), *, size=8, count=60, axes=(0, 1, 2), seed=0, mask=None, tissue=0.0):
-    generator = np.random.default_rng(seed)
-    return sample_locations(shape, size=size, count=count, axes=axes, generator=generator, mask=mask, tissue=tissue)
+def draw(shape=(20, 24, 28), *, count=60, seed=0, mask=None, **settings):
+    # Not PatchConfig(...): patches smaller than it allows make small examples.
+    config = PatchConfig().model_copy(update={"size": 8, "tissue": 0.0, **settings})
+    mask = np.ones(shape, np.uint8) if mask is None else mask
+    return sample_locations(mask, config, count=count, generator=np.random.default_rng(seed))
 
 
 def one(axis, index, row, column):
@@ -97,7 +99,71 @@ def test_no_patch_with_enough_tissue_is_an_error_that_says_what_to_change():
         draw(axes=(1,), mask=np.zeros((20, 24, 28), np.uint8), tissue=0.1)
 
 
-@pytest.mark.parametrize("values", [{"axes": (0, 0)}, {"axes": ()}, {"axes": (3,)}, {"size": 4}, {"tissue": 1.1}])
+def in_tissue(mask, locations, size=8):
+    """Whether each patch's centre is tissue, read off by hand."""
+    half = size // 2
+    places = zip(locations.axis, locations.index, locations.row + half, locations.column + half, strict=True)
+    return np.array([np.moveaxis(mask, axis, 0)[index, row, column] != 0 for axis, index, row, column in places])
+
+
+@pytest.fixture
+def small_tissue():
+    mask = np.zeros((20, 24, 28), np.uint8)
+    mask[8:12, 8:14, 10:16] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("foreground", "centred"), [(0.5, [150, 150, 150]), (1.0, [300, 300, 300]), (0.001, [1, 0, 0])]
+)
+def test_the_share_of_centres_in_tissue_is_what_was_asked_for(small_tissue, foreground, centred):
+    locations = draw(mask=small_tissue, count=900, foreground=foreground)
+    found = in_tissue(small_tissue, locations)
+    assert [found[locations.axis == axis][:count].all() for axis, count in enumerate(centred)] == [True] * 3
+    # All others are drawn anywhere: 144 of 20 * 17 * 21 places and less have their centre in tissue, about 2 %.
+    assert sum(centred) <= found.sum() <= sum(centred) + 0.06 * (900 - sum(centred))
+
+
+def test_centres_are_drawn_uniformly_from_the_tissue():
+    mask = np.zeros((4, 9, 8), np.uint8)
+    mask[1:3, 4, 4] = 1  # where one patch of a slice has its centre
+    locations = draw(mask=mask, count=4000, axes=(0,), foreground=1.0)
+    assert set(locations.row) == {0}
+    assert np.bincount(locations.index).tolist() == pytest.approx([0, 2000, 2000], abs=150)
+
+
+def test_centres_in_tissue_keep_to_the_least_part_of_tissue(small_tissue):
+    limit = 24 / 64
+    locations = draw(mask=small_tissue, count=300, foreground=0.5, tissue=limit)
+    assert extract(small_tissue, locations, 8).mean((1, 2, 3)).min() >= limit
+
+
+def test_nothing_else_is_drawn_where_no_centre_is_asked_for(small_tissue):
+    before, after = draw(mask=small_tissue, tissue=0.1), draw(mask=small_tissue, tissue=0.1, foreground=0.0)
+    np.testing.assert_array_equal(before.row, after.row)
+
+
+@pytest.mark.parametrize("shape", [(20, 6, 28), (20, 1, 28), (1, 1, 1)])
+def test_a_patch_larger_than_its_volume_has_a_centre_in_it(shape):
+    locations = draw(mask=np.ones(shape, np.uint8), count=30, foreground=1.0)
+    assert len(locations) == 30
+
+
+def test_no_centre_in_tissue_is_an_error_that_says_what_to_change():
+    mask = np.zeros((20, 24, 28), np.uint8)
+    mask[:, :2] = 1  # along the rim, where no patch has its centre
+    with pytest.raises(InvalidInputError, match=r"across axis 0 .* tissue in its centre; set patches\.foreground to 0"):
+        draw(mask=mask, foreground=0.5)
+
+
+def test_a_key_knows_a_later_field_only_where_it_is_used():
+    assert PatchConfig().content() == {"size": 64, "per_subject": 300, "axes": [0, 1, 2], "tissue": 0.1, "seed": 0}
+    assert PatchConfig(foreground=0.5).content() == {**PatchConfig().content(), "foreground": 0.5}
+
+
+@pytest.mark.parametrize(
+    "values", [{"axes": (0, 0)}, {"axes": ()}, {"axes": (3,)}, {"size": 4}, {"tissue": 1.1}, {"foreground": -0.1}]
+)
 def test_a_patch_config_that_makes_no_sense_is_refused(values):
     with pytest.raises(ValidationError):
         PatchConfig(**values)

@@ -16,7 +16,7 @@ from mrisynth.data.cohort import read_pairs
 from mrisynth.data.jobs import Ended, Started, run_jobs
 from mrisynth.data.preparation import cohort as preparation
 from mrisynth.data.preparation.cohort import PreparationConfig, load_config, prepare
-from mrisynth.data.preparation.registration import DemonsConfig
+from mrisynth.data.preparation.methods import DemonsConfig
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
 from mrisynth.data.store.digests import digest_input
 from mrisynth.data.store.prepared import open_cohort

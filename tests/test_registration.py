@@ -10,15 +10,8 @@ from mrisynth.data.preparation import bias, intensity, registration
 from mrisynth.data.preparation.alignment import jacobian_range
 from mrisynth.data.preparation.bias import BiasConfig
 from mrisynth.data.preparation.intensity import IntensityConfig
-from mrisynth.data.preparation.registration import (
-    AffineConfig,
-    BsplineConfig,
-    CorrelationConfig,
-    DemonsConfig,
-    read_transform,
-    register,
-    resample,
-)
+from mrisynth.data.preparation.methods import AffineConfig, BsplineConfig, CorrelationConfig, DemonsConfig
+from mrisynth.data.preparation.registration import read_transform, register, resample
 from mrisynth.data.scans.volumes import read_volume
 from mrisynth.errors import InvalidInputError
 

@@ -1,6 +1,7 @@
 import multiprocessing
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from prepared_fixtures import SPLITS, make_store, make_volumes
 
 from mrisynth.data import shards
 from mrisynth.data.patches import PatchConfig
-from mrisynth.data.store import artefacts
+from mrisynth.data.store import artefacts, checks
 from mrisynth.data.store.prepared import open_cohort
 from mrisynth.errors import InvalidInputError
 
@@ -75,6 +76,46 @@ def test_shards_are_mapped_not_read(cohort):
         assert torch.from_numpy(arrays.low).data_ptr() == arrays.low.ctypes.data
 
 
+def bytes_read():
+    """What this process has read by system calls so far."""
+    lines = Path("/proc/self/io").read_text(encoding="utf-8").splitlines()
+    return int(dict(line.split(": ") for line in lines)["rchar"])
+
+
+def mapped(path):
+    """Kilobytes of this process's mappings of a file, by the kernel's names ("Rss", "Anonymous", ...)."""
+    sums, inside = {}, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        name, _, rest = line.partition(":")
+        if not name.replace("_", "").isalnum() or "-" in name:
+            inside = line.endswith(str(path))
+        elif inside and rest.endswith(" kB"):
+            sums[name] = sums.get(name, 0) + int(rest.split()[0])
+    return sums
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's account of a process's memory")
+def test_opening_reads_nothing_and_using_copies_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "_TICK_SECONDS", -1.0)
+    cohort, config = make_store(tmp_path), PatchConfig(size=64, per_subject=100, tissue=0)
+    path = tmp_path / "shards" / shards.ensure(cohort, config).key / "train.arrow"
+    size = path.stat().st_size
+    assert size > 6e6
+    artefacts._checked_manifest.cache_clear()  # as another process would
+    before = bytes_read()
+
+    patches = shards.ensure(cohort, config).train
+
+    assert bytes_read() - before < size / 50
+    assert mapped(path)["Rss"] * 1024 < size / 4
+    total = patches.low.sum() + patches.high.sum()
+    found = mapped(path)
+    assert np.isfinite(total)
+    assert found["Rss"] * 1024 > 0.9 * size
+    # Pages of the file itself, which all processes share: none of them is this process's own.
+    assert found["Anonymous"] == found["Private_Dirty"] == 0
+
+
 def test_every_patch_holds_tissue(cohort):
     config = PatchConfig(size=8, per_subject=40, tissue=0.5)
     patches = shards.ensure(cohort, config).train
@@ -84,10 +125,25 @@ def test_every_patch_holds_tissue(cohort):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"size": 9}, {"per_subject": 11}, {"axes": (0,)}, {"tissue": 0.2}], ids=str
+    "change",
+    [{"seed": 1}, {"size": 9}, {"per_subject": 11}, {"axes": (0,)}, {"tissue": 0.2}, {"foreground": 0.5}],
+    ids=str,
 )
 def test_another_config_is_another_shard(cohort, change):
     assert shards.ensure(cohort, CONFIG.model_copy(update=change)).key != shards.ensure(cohort, CONFIG).key
+
+
+def test_shards_of_earlier_versions_keep_their_keys(cohort):
+    # As the version before `patches.foreground` named it.
+    assert shards.ensure(cohort, CONFIG).key == "c7933117793dfb24"
+
+
+def test_centres_lie_in_tissue_as_often_as_asked(cohort):
+    config = PatchConfig(size=8, per_subject=40, foreground=1.0)
+    patches = shards.ensure(cohort, config).train
+    for number in range(len(patches)):
+        mask = make_volumes(("ant", "bee")[patches.subject[number]], SHAPE)[2]
+        assert window(mask, patches.locations, number, 8)[4, 4] == 1
 
 
 def test_another_split_of_the_same_subjects_is_another_shard(tmp_path, cohort):

@@ -144,6 +144,18 @@ def test_patches_come_image_by_image_and_row_by_row():
     np.testing.assert_array_equal(patches[6, 0].numpy(), images[1, 1:9, 0:8].numpy())
 
 
+@pytest.mark.parametrize("batch_size", [1, 5, 7, 100])
+@pytest.mark.parametrize(("height", "width"), [(20, 21), (5, 20), (3, 4)])
+def test_batches_are_all_patches_in_pieces_of_their_own(height, width, batch_size):
+    planned, images = plan(height, width), torch.randn(2, height, width)
+    batches = list(planned.batches(images, batch_size))
+    assert torch.equal(torch.cat(batches), planned.cut(images))
+    assert {len(batch) for batch in batches[:-1]} <= {batch_size}
+    for batch in batches:  # nothing of the others is held in memory
+        assert batch.is_contiguous()
+        assert batch.untyped_storage().nbytes() == batch.nbytes
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],

@@ -4,7 +4,7 @@ import shutil
 import pytest
 from prepared_fixtures import make_store
 
-from mrisynth.data.store import artefacts
+from mrisynth.data.store import artefacts, checks
 from mrisynth.data.store.arrays import map_arrays, write_arrays
 from mrisynth.data.store.prepared import open_cohort
 from mrisynth.data.store.verification import explain_rebuild, verify_store
@@ -54,6 +54,23 @@ def test_one_flipped_bit_is_found(cohort, at):
     flip(cohort.subjects[0].path / "volumes.arrow", at)
     flip(cohort.store / "shards" / "abc" / "train.arrow", at)
     assert states(cohort.store) == {"subjects/key-of-ant": "damaged", "shards/abc": "damaged"}
+
+
+def test_what_was_found_damaged_is_not_trusted_any_more(cohort, monkeypatch):
+    monkeypatch.setattr(checks, "_TICK_SECONDS", -1.0)
+    folder = cohort.store / "shards" / "abc"
+    files = artefacts.read_manifest(folder)["files"]
+    assert states(cohort.store) == {}
+    assert checks.is_known_whole(folder, files, store=cohort.store)
+    path = folder / "train.arrow"
+    flip(path)
+    noted = cohort.store / "checked" / "shards-abc.json"
+    known = json.loads(noted.read_text(encoding="utf-8"))
+    known["files"]["train.arrow"] |= checks._stamp(path)  # as where a disk gives other bits than it was given
+    noted.write_text(json.dumps(known), encoding="utf-8")
+    assert checks.is_known_whole(folder, files, store=cohort.store)
+    assert states(cohort.store) == {"shards/abc": "damaged"}
+    assert not checks.is_known_whole(folder, files, store=cohort.store)
 
 
 def test_what_is_gone_is_missing(cohort):

@@ -3,7 +3,6 @@
 Sampling and cutting need numpy alone; putting patches of an image together again is in `stitching`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,10 @@ from mrisynth.config import Config
 from mrisynth.errors import InvalidInputError
 
 Blend = Literal["average", "crop", "hann", "gaussian"]
+
+_ADDED_LATER = ("foreground",)
+"""Fields of `PatchConfig` that came when there were stores with shards: in a key only where they are not at their
+default, which gives the patches of before and must stay as it is."""
 
 
 class PatchConfig(Config):
@@ -28,6 +31,9 @@ class PatchConfig(Config):
     # Specimens fill a part of their scan only. A patch of mere background shows a network nothing of tissue, and where
     # a batch holds many, batch normalisation learns the statistics of noise. 0 samples as the paper describes it.
     tissue: float = Field(0.1, ge=0, le=1, description="least part of a patch that must be tissue; 0 takes any patch")
+    foreground: float = Field(
+        0.0, ge=0, le=1, description="part of the patches whose centre is tissue for certain; 0 leaves that to chance"
+    )
     seed: int = Field(0, ge=0, description="the same seed draws the same patches")
 
     @field_validator("axes")
@@ -36,6 +42,11 @@ class PatchConfig(Config):
         if len(set(axes)) != len(axes):
             raise ValueError(f"each axis may stand once, got {list(axes)}")
         return axes
+
+    def content(self) -> dict[str, Any]:
+        """What decides the patches, for their key: without the later fields that change nothing."""
+        unused = {name for name in _ADDED_LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=unused)
 
 
 class StitchConfig(Config):
@@ -79,48 +90,34 @@ class PatchLocations:
 
 
 def sample_locations(
-    shape: tuple[int, int, int],
-    *,
-    size: int,
-    count: int,
-    axes: Sequence[int],
-    generator: np.random.Generator,
-    mask: NDArray[Any] | None = None,
-    tissue: float = 0.0,
+    mask: NDArray[Any], config: PatchConfig, *, count: int, generator: np.random.Generator
 ) -> PatchLocations:
     """Draw patches uniformly, with replacement, among all that hold enough tissue.
 
+    Of every axis the first patches are those whose centre is tissue for certain (`config.foreground`); they are drawn
+    as uniformly, among the places of which that is true.
+
     Args:
-        shape: (depth, height, width) of the volume.
-        size: height and width of a patch, in voxels.
+        mask: tissue of the volume, shape (depth, height, width), not zero inside; its values matter only where `config`
+            asks for tissue.
+        config: size of the patches, axes, and how much tissue.
         count: how many patches; the axes share them equally, the first axes take what is left over.
-        axes: the axes across which slices are cut.
         generator: decides everything random.
-        mask: tissue, shape `shape`, not zero inside; needed where `tissue` is above 0.
-        tissue: the least part of a patch that is tissue, 0 to 1.
 
     Raises:
-        InvalidInputError: no patch along one of the axes holds that much tissue.
+        InvalidInputError: no patch along one of the axes holds that much tissue, or has tissue in its centre.
     """
-    parts = []
-    for position, axis in enumerate(axes):
-        depth, height, width = (shape[axis], *(length for other, length in enumerate(shape) if other != axis))
-        rows, columns = first_voxels(height, size), first_voxels(width, size)
-        share = count // len(axes) + (position < count % len(axes))
-        if tissue > 0:
-            assert mask is not None, "a tissue limit needs a mask"
-            allowed = np.flatnonzero(_tissue_counts(np.moveaxis(mask, axis, 0), size) >= tissue * size**2)
-            if not len(allowed):
-                raise InvalidInputError(
-                    f"no {size} x {size} patch across axis {axis} of the {' x '.join(map(str, shape))} volume holds "
-                    f"{tissue:.0%} tissue; lower patches.tissue or patches.size, or leave the axis out of patches.axes"
-                )
-            flat = allowed[generator.integers(len(allowed), size=share)]
-        else:
-            flat = generator.integers(depth * len(rows) * len(columns), size=share)
-        index, row, column = np.unravel_index(flat, (depth, len(rows), len(columns)))
-        parts.append((np.full(share, axis), index, rows[row], columns[column]))
-    return PatchLocations(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    shares = (share_out(number, len(config.axes)) for number in (count, round(config.foreground * count)))
+    parts = [
+        _sample_axis(mask, config, axis=axis, count=share, centred=centred, generator=generator)
+        for axis, share, centred in zip(config.axes, *shares, strict=True)
+    ]
+    return PatchLocations(*np.concatenate(parts, 1))
+
+
+def share_out(count: int, parts: int) -> list[int]:
+    """A number of patches in equal parts; the first ones take what is left over."""
+    return [count // parts + (position < count % parts) for position in range(parts)]
 
 
 def extract(volume: NDArray[Any], locations: PatchLocations, size: int) -> NDArray[Any]:
@@ -157,6 +154,40 @@ def mirror(positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     period = max(2 * (length - 1), 1)
     wrapped = positions % period
     return np.minimum(wrapped, period - wrapped) if length > 1 else np.zeros_like(positions)
+
+
+def _sample_axis(
+    mask: NDArray[Any], config: PatchConfig, *, axis: int, count: int, centred: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw patches across one axis, the first `centred` of them around tissue: axis, index, row, column; (4, count)."""
+    slices, size = np.moveaxis(mask, axis, 0), config.size
+    rows, columns = (first_voxels(length, size) for length in slices.shape[1:])
+    patch = f"{size} x {size} patch across axis {axis} of the {' x '.join(map(str, mask.shape))} volume"
+    places = np.ones((len(slices), len(rows), len(columns)), np.bool_)
+    if config.tissue > 0:
+        places = _tissue_counts(slices, size) >= config.tissue * size**2
+        _refuse_none(places, f"no {patch} holds {config.tissue:.0%} tissue; lower patches.tissue")
+    drawn = [_draw(places, count - centred, generator)]
+    if centred:
+        # Of an even size the voxel behind the middle.
+        middles = (mirror(first + size // 2, slices.shape[along]) for along, first in ((1, rows), (2, columns)))
+        around = places & (slices[np.ix_(np.arange(len(slices)), *middles)] != 0)
+        _refuse_none(around, f"no {patch} has tissue in its centre; set patches.foreground to 0, lower patches.tissue")
+        drawn.insert(0, _draw(around, centred, generator))
+    index, row, column = np.concatenate(drawn, 1)
+    return np.stack([np.full(count, axis), index, rows[row], columns[column]])
+
+
+def _draw(places: NDArray[np.bool_], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Some of the places that are true, with replacement: their indices along every axis, (axes, count)."""
+    possible = np.flatnonzero(places)
+    return np.stack(np.unravel_index(possible[generator.integers(len(possible), size=count)], places.shape))
+
+
+def _refuse_none(places: NDArray[np.bool_], problem: str) -> None:
+    """Raise an InvalidInputError where no place is true."""
+    if not places.any():
+        raise InvalidInputError(f"{problem} or patches.size, or leave the axis out of patches.axes")
 
 
 def _tissue_counts(mask: NDArray[Any], size: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrisynth.data.patches import PatchConfig, PatchLocations, extract, sample_locations
+from mrisynth.data.patches import PatchConfig, PatchLocations, extract, sample_locations, share_out
 from mrisynth.data.store import artefacts
 from mrisynth.data.store.arrays import map_arrays, write_arrays
 from mrisynth.data.store.prepared import PreparedCohort, PreparedSubject, Standard
@@ -69,7 +69,8 @@ class Shards:
 def ensure(cohort: PreparedCohort, config: PatchConfig) -> Shards:
     """The patches of a cohort, cut first if nobody has: all others wait for the first, and map the same files.
 
-    The arrays are read-only, of which `torch.from_numpy` warns; to train, copy them to the device once.
+    The arrays are read-only, of which `torch.from_numpy` warns. Nothing is read before it is used, and all processes of
+    a machine share the pages; a GPU needs a copy of its own, once.
 
     Raises:
         InvalidInputError: a split has no subject, a subject has too little tissue for `config`, or a shard is damaged.
@@ -77,7 +78,7 @@ def ensure(cohort: PreparedCohort, config: PatchConfig) -> Shards:
     splits = {split: _subjects(cohort, split) for split in ("train", "validation")}
     content = {
         "version": VERSION,
-        "config": config.model_dump(mode="json"),
+        "config": config.content(),
         "subjects": [
             {"subject": subject.name, "key": subject.key, "split": split}
             for split, subjects in splits.items()
@@ -140,22 +141,14 @@ def _counts(subjects: int, split: str, config: PatchConfig) -> list[int]:
     total = config.per_subject * subjects
     if split == "validation":
         total = min(total, VALIDATION_PATCHES)
-    return [total // subjects + (position < total % subjects) for position in range(subjects)]
+    return share_out(total, subjects)
 
 
 def _sample(subject: PreparedSubject, mask: NDArray[np.uint8], count: int, config: PatchConfig) -> PatchLocations:
     """Where a subject's patches lie; depends on its name and the seed, but not on who else is in the cohort."""
     name = int.from_bytes(hashlib.sha256(subject.name.encode()).digest()[:8])
     try:
-        return sample_locations(
-            mask.shape,
-            size=config.size,
-            count=count,
-            axes=config.axes,
-            generator=np.random.default_rng([config.seed, name]),
-            mask=mask,
-            tissue=config.tissue,
-        )
+        return sample_locations(mask, config, count=count, generator=np.random.default_rng([config.seed, name]))
     except InvalidInputError as error:
         raise InvalidInputError(f"subject {subject.name}: {error}") from None
 

@@ -5,6 +5,7 @@ put together to strips, and strips to images: one addition for each row and each
 there are, always in the same order (the same bits, on CUDA too), and the host never waits for the device.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -52,13 +53,25 @@ class StitchPlan:
         return _axis_seams(self, self.rows, self.height), _axis_seams(self, self.columns, self.width)
 
     def cut(self, images: "torch.Tensor") -> "torch.Tensor":
-        """Cut images into patches.
+        """Cut images into patches, all of them.
 
         Args:
             images: shape (n, height, width), on any device.
 
         Returns:
             Shape (n * k, 1, size, size): the patches of the first image row by row, then those of the next.
+        """
+        return next(self.batches(images, len(images) * self.patches))
+
+    def batches(self, images: "torch.Tensor", batch_size: int) -> Iterator["torch.Tensor"]:
+        """Cut images into patches, some at a time: of the others there are only views.
+
+        Args:
+            images: shape (n, height, width), on any device.
+            batch_size: patches at a time.
+
+        Yields:
+            What `cut` gives, in pieces of shape (batch_size, 1, size, size); the last may be smaller.
         """
         import torch
 
@@ -68,9 +81,11 @@ class StitchPlan:
             if length < self.size:
                 voxels = mirror(np.arange(first[0], first[0] + self.size), length)
                 images = images.index_select(axis, torch.from_numpy(voxels).to(images.device))
-        strips = torch.stack([images[:, part] for part in self._parts(self.rows)], 1)
-        patches = torch.stack([strips[..., part] for part in self._parts(self.columns)], 2)
-        return patches.view(-1, 1, self.size, self.size)
+        # Every window there is, as a view: (n, first rows, first columns, size, size).
+        windows = images.unfold(1, self.size, 1).unfold(2, self.size, 1)
+        places = _places(self, len(images), images.device)
+        for image, row, column in zip(*(torch.split(place, batch_size) for place in places), strict=True):
+            yield windows[image, row, column].unsqueeze(1)
 
     def stitch(self, patches: "torch.Tensor") -> "torch.Tensor":
         """Put patches together, in the order in which `cut` gives them.
@@ -135,6 +150,22 @@ def _weights(plan: StitchPlan, device: "torch.device") -> tuple["torch.Tensor", 
     with torch.inference_mode(mode=False):
         rows, columns = (torch.from_numpy(_axis_weights(plan, *axis)).to(device, torch.float32) for axis in axes)
     return rows, columns
+
+
+@lru_cache(maxsize=64)
+def _places(
+    plan: StitchPlan, images: int, device: "torch.device"
+) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+    """The image, first row and first column of every patch of so many images, each of shape (images * k,).
+
+    Counted from where an image begins that was padded to the size of a patch at least.
+    """
+    import torch
+
+    with torch.inference_mode(mode=False):  # as in `_weights`
+        rows, columns = (torch.tensor(first) - first[0] for first in (plan.rows, plan.columns))
+        image, row, column = torch.cartesian_prod(torch.arange(images), rows, columns).to(device).unbind(1)
+    return image, row, column
 
 
 def _first_voxels(length: int, size: int, stride: int) -> tuple[int, ...]:

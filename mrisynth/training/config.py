@@ -16,6 +16,7 @@ from mrisynth.models import ADVERSARIES, GENERATORS, Adversary, Generator, count
 from mrisynth.models.forest import ForestConfig, count_batches
 from mrisynth.models.output import OutputConfig
 from mrisynth.results.store import read_yaml
+from mrisynth.training.augmentation import AugmentationConfig
 from mrisynth.training.losses import LOSSES, GradientConfig
 from mrisynth.training.parameters import (
     NONE,
@@ -99,6 +100,11 @@ class TrialConfig(Config):
         json_schema_extra=_OF_NETWORKS,
     )
     patches: PatchConfig = Field(PatchConfig(), description="What is cut from the training subjects.")
+    augmentation: AugmentationConfig = Field(
+        AugmentationConfig(),
+        description="What is done to training patches at random.",
+        json_schema_extra=_OF_NETWORKS,
+    )
     stitching: StitchConfig = Field(
         StitchConfig(), description="How images are put together from patches.", json_schema_extra=_OF_NETWORKS
     )

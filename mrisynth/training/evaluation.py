@@ -121,11 +121,11 @@ def generate(
     if plan is None:
         made = infer(generator, standardised[:, None], batch_size=1, precision=config.precision)[:, 0]
     else:
-        images = torch.split(standardised.to(device), 1)
-        stitched = [
-            plan.stitch(infer(generator, plan.cut(image), batch_size=_BATCH, precision=config.precision))
-            for image in images
-        ]
+        stitched = []
+        for image in torch.split(standardised.to(device), 1):
+            batches = plan.batches(image, _BATCH)
+            patches = [infer(generator, batch, batch_size=_BATCH, precision=config.precision) for batch in batches]
+            stitched.append(plan.stitch(torch.cat(patches)))
         made = torch.cat(stitched)
     generated: Images = (made * high_standard.std + high_standard.mean).cpu().numpy()
     return generated

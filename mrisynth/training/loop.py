@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from mrisynth.errors import UsageError
 from mrisynth.models.forest import Forest
 from mrisynth.models.initialization import initialize_normal
+from mrisynth.training.augmentation import draw_flips, flip
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.losses import LossFunction, discriminator_loss, generator_loss, make_losses, weighted
 
@@ -55,7 +56,8 @@ class TrainingState:
     Args:
         generator, discriminator: the networks, in channels_last; no discriminator where there is no adversary.
         generator_optimizer, discriminator_optimizer: one Adam each; a forest has none.
-        order: draws the order of the patches; it lives on the device, apart from the random state of dropout.
+        order: draws the order of the patches and their flips; it lives on the device, apart from the random state of
+            dropout.
         epoch: epochs that are done.
         best: the generator's weights at the epoch of the lowest `best_loss`, kept where `select` is "best".
         exact: whether the state is, bit by bit, what an undisturbed run would have.
@@ -179,9 +181,10 @@ def train(
     while state.epoch < config.epochs:
         sums = torch.zeros(len(names), dtype=torch.float64, device=state.device)
         batches = draw_batches(len(training.low), batch_size, state.order)
+        flips = draw_flips(batches.shape, config.augmentation, state.order)
         state.generator.train()
-        for batch in batches:
-            low, high = training.low.index_select(0, batch), training.high.index_select(0, batch)
+        for batch, flipped in zip(batches, flips, strict=True):
+            low, high = (flip(side.index_select(0, batch), flipped, config.augmentation) for side in training)
             with _autocast(config.precision, state.device):
                 generated = state.generator(low)
             generated = generated.float()

@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from pydantic import Field
 
 import mrisynth
@@ -27,7 +28,7 @@ from mrisynth.data.phantom.acquisition import (
     digitize,
 )
 from mrisynth.data.phantom.anatomy import Anatomy
-from mrisynth.data.phantom.deformation import Misalignment, misalign
+from mrisynth.data.phantom.deformation import STRIDE, Misalignment, misalign
 from mrisynth.data.phantom.template import borrow
 from mrisynth.data.phantom.truth import Truth, coarse_points, map_points
 from mrisynth.data.scans.volumes import read_volume, write_image
@@ -36,6 +37,8 @@ from mrisynth.errors import InvalidInputError
 
 SIZE: Size = (160, 192, 128)
 _LEAST, _BYTES_A_VOXEL = 16, 300
+_BACKGROUND = 8
+"""Voxels beside the tissue in a low-field scan that follows the specimen."""
 
 
 class PhantomConfig(Config):
@@ -47,7 +50,9 @@ class PhantomConfig(Config):
     degrees: float = Field(4.0, ge=0, le=30, description="largest rotation of the low-field anatomy about each axis")
     scale: float = Field(0.02, ge=0, le=0.2, description="largest change of its size along each axis, as a share")
     shift: float = Field(0.6, ge=0, le=20, description="largest shift along each axis, in mm")
-    warp: float = Field(3.0, ge=0, le=10, description="largest smooth deformation, in high-field voxels")
+    warp: float = Field(3.0, ge=0, le=30, description="largest smooth deformation, in high-field voxels")
+    smoothness: float = Field(20.0, ge=10, le=100, description="distance of the deformation's knots, in those voxels")
+    follow: bool = Field(False, description="the low-field scan covers the specimen wherever it moved to")
     high_bias: float = Field(0.17, ge=0, le=1, description="deviation of the logarithm of the high-field shading")
     low_bias: float = Field(0.09, ge=0, le=1, description="deviation of the logarithm of the low-field shading")
     high_noise: float = Field(0.018, ge=0, le=1, description="Rician noise of the high-field scan, of full scale")
@@ -115,16 +120,17 @@ def _make_subject(number: int, *, out: Path, size: Size, seed: int, anatomy: Pat
     specimen = borrow(shape_rng, anatomy, grid) if anatomy else tissue.grow(shape_rng, size)
     clean_high = specimen.render(tissue.HIGH.jittered(contrast_rng))
     mask = specimen.tissue > 0.5
-    move = misalign(place_rng, grid, degrees=config.degrees, scale=config.scale, shift=config.shift, warp=config.warp)
-    clean_low, low_mask = _see_low(specimen, move, grid, contrast_rng)
+    move = misalign(place_rng, grid, **config.model_dump(include={"degrees", "scale", "shift", "warp", "smoothness"}))
+    frame = _frame(grid, mask, move) if config.follow else grid
+    clean_low, low_mask = _see_low(specimen, move, grid=grid, frame=frame, rng=contrast_rng)
     high_bias, low_bias = bias_field(high_rng, mask, config.high_bias), bias_field(low_rng, low_mask, config.low_bias)
     high = digitize(high_rng, add_rician_noise(high_rng, clean_high * high_bias, config.high_noise))
     low = digitize(low_rng, add_rician_noise(low_rng, clean_low * low_bias, config.low_noise))
     write_image(out / f"{name}_high.nii.gz", _placed(high, grid, 1))
-    write_image(out / f"{name}_low.nii.gz", _placed(low, grid, LOW_EVERY))
+    write_image(out / f"{name}_low.nii.gz", _placed(low, frame, LOW_EVERY))
     points = coarse_points(grid)
     seen = map_points(move.forward, points).astype(np.float32)
-    truth = Truth(points.astype(np.float32), seen, high_bias, low_bias, clean_high, mask)
+    truth = Truth(points.astype(np.float32), seen, high_bias, low_bias, clean_high, mask, low_mask)
     truth.save(out / "truth" / f"{name}.npz")
     return name
 
@@ -137,13 +143,25 @@ def _grid(size: Size, spacing: float) -> sitk.Image:
     return grid
 
 
+def _frame(grid: sitk.Image, mask: NDArray[np.bool_], move: Misalignment) -> sitk.Image:
+    """The box around the moved tissue, with some background on every side: high-field voxels, even lengths."""
+    seen = map_points(move.forward, coarse_points(grid)[mask[::STRIDE, ::STRIDE, ::STRIDE]])
+    index = (seen - grid.GetOrigin()) / grid.GetSpacing()
+    first = np.floor(index.min(axis=0)).astype(int) - _BACKGROUND
+    length = -(-(np.ceil(index.max(axis=0)).astype(int) + _BACKGROUND - first) // LOW_EVERY) * LOW_EVERY
+    frame = sitk.Image(length.tolist(), sitk.sitkUInt8)
+    frame.SetSpacing(grid.GetSpacing())
+    frame.SetOrigin(grid.TransformIndexToPhysicalPoint(first.tolist()))
+    return frame
+
+
 def _see_low(
-    specimen: Anatomy, move: Misalignment, grid: sitk.Image, rng: np.random.Generator
-) -> tuple[Array, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
+    specimen: Anatomy, move: Misalignment, *, grid: sitk.Image, frame: sitk.Image, rng: np.random.Generator
+) -> tuple[Array, NDArray[np.bool_]]:
     """The noiseless low-field scan of the misaligned specimen, and where it shows tissue, on the low-field grid."""
     contrast = tissue.LOW.jittered(rng)
     moved = [
-        sitk.GetArrayFromImage(sitk.Resample(_placed(array, grid, 1), move.backward, interpolator, default))
+        sitk.GetArrayFromImage(sitk.Resample(_placed(array, grid, 1), frame, move.backward, interpolator, default))
         for array, interpolator, default in (
             (specimen.render(contrast), sitk.sitkBSpline, contrast.background),
             (specimen.tissue, sitk.sitkLinear, 0.0),

@@ -15,7 +15,6 @@ STRIDE = 4
 
 _MARGIN = 6
 _SQUARINGS = 5
-_SMOOTHNESS = 20 / STRIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,14 @@ class Misalignment:
 
 
 def misalign(
-    rng: np.random.Generator, image: sitk.Image, *, degrees: float, scale: float, shift: float, warp: float
+    rng: np.random.Generator,
+    image: sitk.Image,
+    *,
+    degrees: float,
+    scale: float,
+    shift: float,
+    warp: float,
+    smoothness: float = 20.0,
 ) -> Misalignment:
     """A random misalignment of a scan with the given grid.
 
@@ -43,9 +49,10 @@ def misalign(
         scale: largest change of size along each axis, as a share (0.02: 2 %).
         shift: largest shift along each axis, in mm.
         warp: largest displacement by D, in voxels of the smallest spacing; 70 to 100 % of it is drawn.
+        smoothness: distance of the knots of D's velocity, in voxels; structures are about twice as wide.
     """
     affine = _random_affine(rng, image, degrees=degrees, scale=scale, shift=shift)
-    velocity = _random_velocity(rng, image, warp * rng.uniform(0.7, 1.0))
+    velocity = _random_velocity(rng, image, warp * rng.uniform(0.7, 1.0), smoothness)
     forward, backward = (_as_transform(_exponential(v), image) for v in (velocity, -velocity))
     # A composite applies the transform that was added last first.
     return Misalignment(
@@ -68,13 +75,15 @@ def _random_affine(
     return affine
 
 
-def _random_velocity(rng: np.random.Generator, image: sitk.Image, voxels: float) -> NDArray[np.float64]:
+def _random_velocity(
+    rng: np.random.Generator, image: sitk.Image, voxels: float, smoothness: float
+) -> NDArray[np.float64]:
     """A smooth velocity, (3, depth, height, width) on the coarse grid with its margin, in coarse steps along (x, y, z).
 
     The path of a point is never longer than the largest velocity, so that no displacement exceeds `voxels`.
     """
     size = cast(Size, tuple(-(-n // STRIDE) + 1 + 2 * _MARGIN for n in reversed(image.GetSize())))
-    velocity = np.stack([smooth_field(rng, size, _SMOOTHNESS) for _ in range(3)]).astype(float)
+    velocity = np.stack([smooth_field(rng, size, smoothness / STRIDE) for _ in range(3)]).astype(float)
     spacing = np.array(image.GetSpacing()).reshape(3, 1, 1, 1)
     longest = np.sqrt(((velocity * spacing) ** 2).sum(axis=0)).max()
     return np.asarray(velocity * (voxels * spacing.min() / STRIDE / longest))

@@ -22,9 +22,10 @@ class Truth:
         low_points: (d, h, w, 3), where the low-field scan shows the anatomy of each of `high_points`, in mm. Their
             difference is the displacement from high to low that a registration of low to high should find.
         high_bias: (depth, height, width), the factor on the high-field scan, on its grid; about 1 in the tissue.
-        low_bias: (depth / 2, height / 2, width / 2), the factor on the low-field scan, on its grid.
+        low_bias: the factor on the low-field scan, on its grid.
         clean_high: (depth, height, width), the high-field scan without bias, noise and gain, 0 to about 1.
         mask: (depth, height, width), where the high-field scan shows tissue.
+        low_mask: where the low-field scan shows tissue, on its grid.
     """
 
     high_points: NDArray[np.float32]
@@ -33,6 +34,7 @@ class Truth:
     low_bias: Array
     clean_high: Array
     mask: NDArray[np.bool_]
+    low_mask: NDArray[np.bool_]
 
     def save(self, path: Path) -> None:
         """Write the truth, whole or not at all; fields of factors and intensities as float16, exact to 0.05 %."""

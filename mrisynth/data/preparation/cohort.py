@@ -14,7 +14,7 @@ from filelock import Timeout
 from mrisynth.data.cohort import Finding, Pair, check_pairs
 from mrisynth.data.jobs import Started, run_jobs
 from mrisynth.data.preparation.config import PreparationConfig, load_config
-from mrisynth.data.preparation.registration import GivenConfig
+from mrisynth.data.preparation.methods import GivenConfig
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
 from mrisynth.data.store.digests import digest_inputs
 from mrisynth.data.store.records import (

@@ -13,7 +13,7 @@ from mrisynth.config import Config
 from mrisynth.data.cohort import Pair
 from mrisynth.data.preparation.bias import BiasConfig
 from mrisynth.data.preparation.intensity import IntensityConfig
-from mrisynth.data.preparation.registration import CorrelationConfig, GivenConfig, RegistrationConfig
+from mrisynth.data.preparation.methods import CorrelationConfig, GivenConfig, RegistrationConfig
 from mrisynth.errors import InvalidInputError, NotFoundError
 
 

@@ -2,17 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from pydantic import Field
 
-from mrisynth.config import Config
+from mrisynth.data.preparation.correlation import register_by_correlation
+from mrisynth.data.preparation.greedy import register_by_greedy
+from mrisynth.data.preparation.methods import (
+    AffineConfig,
+    BsplineConfig,
+    CorrelationConfig,
+    DemonsConfig,
+    GreedyConfig,
+)
 from mrisynth.errors import InvalidInputError
 
-VERSION = 2
+VERSION = 3
 """Raised by one whenever a registered scan changes for the same input and the same settings."""
 
 _FEWEST_SAMPLES = 16
@@ -21,72 +29,8 @@ _FEWEST_POINTS = 5000
 
 _HISTOGRAM_BINS = 32
 
-_MARGIN = 4
-"""Voxels by which the displacement field reaches beyond the high scan on every side."""
-
-
-class _Settings(Config):
-    """What every method has in common."""
-
-    interpolation: Literal["linear", "cubic"] = Field("linear", description="how the low scan is read between voxels")
-
-
-class AffineConfig(_Settings):
-    """Rotation, shift, scaling and shear by Mattes mutual information."""
-
-    method: Literal["affine"] = Field("affine", description="an affine transform alone")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the voxels that the metric is computed on")
-    samples: float = Field(0.02, gt=0, le=1, description="part of the voxels that the metric is computed on")
-    levels: int = Field(3, ge=1, le=6, description="resolutions of the affine stage, each twice the one before")
-    affine_iterations: int = Field(200, ge=1, description="most steps of the affine stage at each resolution")
-
-
-class CorrelationConfig(AffineConfig):
-    """The affine transform, then a displacement field by local cross-correlation (the metric of SyN, Avants 2008).
-
-    Smoothed in every step, it stays a fold-free field; of all that was measured against phantoms' truth it is the most
-    exact (docs/log.md).
-    """
-
-    method: Literal["correlation"] = Field("correlation", description="affine, then local cross-correlation")  # type: ignore[assignment]
-    radius: int = Field(
-        2, ge=1, le=8, description="radius of the cross-correlation's window, at half the resolution, in voxels"
-    )
-    iterations: int = Field(30, ge=1, description="most steps, at half the resolution")
-    update_variance: float = Field(9.0, gt=0, le=100, description="smoothing of each step's field, in voxels squared")
-    total_variance: float = Field(1.0, ge=0, le=100, description="smoothing of the whole field, in voxels squared")
-
-
-class BsplineConfig(AffineConfig):
-    """The affine transform, then a B-spline deformation by Mattes mutual information, up to full resolution.
-
-    Stopped after a few steps at each mesh: more of them raise the mutual information and lead away from the truth.
-    """
-
-    method: Literal["bspline"] = Field("bspline", description="affine, then B-spline")  # type: ignore[assignment]
-    mesh: int = Field(
-        4, ge=1, le=64, description="cells of the first mesh along the longest axis; the second has twice"
-    )
-    iterations: int = Field(3, ge=1, description="most steps of LBFGS2 at each mesh")
-
-
-class DemonsConfig(AffineConfig):
-    """The affine transform, then histogram-matched diffeomorphic demons: faster, less exact."""
-
-    method: Literal["demons"] = Field("demons", description="affine, then demons; `fast` for short")  # type: ignore[assignment]
-    iterations: int = Field(60, ge=1, description="most steps at each of the two resolutions (a quarter, a half)")
-    smoothing: float = Field(3.0, gt=0, le=20, description="deviation of the field's smoothing, in voxels of the level")
-
-
-class GivenConfig(_Settings):
-    """The transform of every subject is given in the pairs file."""
-
-    method: Literal["given"] = Field("given", description="a transform file for every subject")
-
-
-RegistrationConfig = Annotated[
-    AffineConfig | CorrelationConfig | BsplineConfig | DemonsConfig | GivenConfig, Field(discriminator="method")
-]
+_TURNS = (0.0, -20.0, 20.0)
+"""Degrees about each axis at which the affine stage may start."""
 
 
 def register(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.Transform:
@@ -97,7 +41,7 @@ def register(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.Tr
     Args:
         low: the low-field scan, float32 in [0, 1000], any grid.
         high: the high-field scan, float32 in [0, 1000], any grid.
-        config: the method (affine, correlation, bspline or demons) and its settings.
+        config: the method (affine, correlation, bspline, demons or greedy) and its settings.
 
     Returns:
         A transform in physical space (mm), as `resample` takes it.
@@ -120,13 +64,20 @@ def _register(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.T
     affine = _affine(low, high, config)
     match config:
         case CorrelationConfig():
-            return sitk.CompositeTransform([affine, _correlation(low, high, affine, config)])
+            return sitk.CompositeTransform([affine, register_by_correlation(low, high, affine, config)])
         case BsplineConfig():
             return sitk.CompositeTransform([affine, _bspline(low, high, affine, config)])
         case DemonsConfig():
             return sitk.CompositeTransform([affine, _demons(low, high, affine, config)])
+        case GreedyConfig():
+            return register_by_greedy(low, high, affine, config)
         case _:
             return affine
+
+
+def affine_part(config: AffineConfig) -> AffineConfig:
+    """The settings of a method's affine stage, as a method of their own."""
+    return AffineConfig.model_validate(config.model_dump(include=set(AffineConfig.model_fields) - {"method"}))
 
 
 @contextmanager
@@ -202,58 +153,39 @@ def _affine(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.Aff
 
 
 def _start(low: sitk.Image, high: sitk.Image, method: sitk.ImageRegistrationMethod) -> sitk.AffineTransform:
-    """The better of two starts: as the headers say, or the two scans' centres of mass on each other.
+    """The best of 28 starts: as the headers say, or the centres of mass on each other, turned by up to 20 degrees.
 
-    Scans of one session lie right by their headers; scans of two scanners may lie centimetres apart.
+    Scans of one session lie right by their headers; scans of two scanners may lie centimetres apart, and turned.
     """
     header = sitk.AffineTransform(3)
     header.SetCenter(high.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in high.GetSize()]))
-    moments = sitk.AffineTransform(
-        sitk.CenteredTransformInitializer(
-            high, low, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
-        )
+    moments = sitk.CenteredTransformInitializer(
+        high, low, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.MOMENTS
     )
-    values = []
-    for start in (header, moments):
-        method.SetInitialTransform(start, inPlace=False)
-        try:
-            values.append(method.MetricEvaluate(high, low))
-        except RuntimeError:  # no overlap at this start
-            values.append(np.inf)
-    return header if values[0] <= values[1] else moments
+    starts = [header, *(_turned(sitk.Euler3DTransform(moments), angles) for angles in product(_TURNS, repeat=3))]
+    values = [_value(method, start, low, high) for start in starts]
+    return starts[int(np.argmin(values))]
 
 
-def _correlation(
-    low: sitk.Image, high: sitk.Image, affine: sitk.Transform, config: CorrelationConfig
-) -> sitk.DisplacementFieldTransform:
-    """The deformation that comes before the affine transform, by gradient descent on a field of displacements."""
-    # ITK's smoothing holds a field's border at zero: without a margin, tissue that reaches the edge is folded there.
-    high = sitk.ZeroFluxNeumannPad(high, [_MARGIN] * 3, [_MARGIN] * 3)
-    field = sitk.Image(high.GetSize(), sitk.sitkVectorFloat64)
-    field.CopyInformation(high)
-    transform = sitk.DisplacementFieldTransform(field)
-    transform.SetSmoothingGaussianOnUpdate(config.update_variance, config.total_variance)
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsANTSNeighborhoodCorrelation(config.radius)
-    method.SetMetricUseFixedImageGradientFilter(False)
-    method.SetMetricUseMovingImageGradientFilter(False)
-    method.SetInterpolator(sitk.sitkLinear)
-    # Half the resolution, as the low scan has it: at full resolution the windows hold more noise than tissue.
-    method.SetShrinkFactorsPerLevel(_shrinks(high.GetSize(), 2)[:1])
-    method.SetSmoothingSigmasPerLevel([min(high.GetSpacing())])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    method.SetOptimizerAsGradientDescent(
-        learningRate=1.0,
-        numberOfIterations=config.iterations,
-        convergenceMinimumValue=1e-6,
-        convergenceWindowSize=10,
-        estimateLearningRate=method.EachIteration,
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetMovingInitialTransform(affine)
-    method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(high, low)
-    return transform
+def _turned(centred: sitk.Euler3DTransform, degrees: tuple[float, ...]) -> sitk.AffineTransform:
+    """An affine transform that shifts as `centred` does and turns about its centre."""
+    centred.SetRotation(*np.deg2rad(degrees).tolist())
+    start = sitk.AffineTransform(3)
+    start.SetMatrix(centred.GetMatrix())
+    start.SetTranslation(centred.GetTranslation())
+    start.SetCenter(centred.GetCenter())
+    return start
+
+
+def _value(
+    method: sitk.ImageRegistrationMethod, start: sitk.AffineTransform, low: sitk.Image, high: sitk.Image
+) -> float:
+    """The metric at a start: less is better, infinite where the scans do not overlap."""
+    method.SetInitialTransform(start, inPlace=False)
+    try:
+        return float(method.MetricEvaluate(high, low))
+    except RuntimeError:
+        return np.inf
 
 
 def _bspline(low: sitk.Image, high: sitk.Image, affine: sitk.Transform, config: BsplineConfig) -> sitk.BSplineTransform:
@@ -336,4 +268,5 @@ def _coarser(image: sitk.Image, shrink: int) -> sitk.Image:
     if shrink == 1:
         return image
     sigmas = [shrink / 2 * spacing for spacing in image.GetSpacing()]
-    return sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, sigmas), [shrink] * 3)
+    # Not Shrink: by even factors it takes voxels that lie half a voxel beside the grid that it returns.
+    return sitk.BinShrink(sitk.SmoothingRecursiveGaussian(image, sigmas), [shrink] * 3)

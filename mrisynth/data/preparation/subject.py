@@ -16,7 +16,7 @@ from mrisynth.data.cohort import Pair
 from mrisynth.data.preparation import alignment, bias, intensity, registration
 from mrisynth.data.preparation.alignment import Alignment
 from mrisynth.data.preparation.config import PreparationConfig
-from mrisynth.data.preparation.registration import GivenConfig
+from mrisynth.data.preparation.methods import GivenConfig
 from mrisynth.data.quality.flips import measure_flips
 from mrisynth.data.quality.slices import cut_slices, write_slices
 from mrisynth.data.scans.volumes import read_volume
@@ -27,6 +27,7 @@ from mrisynth.errors import InvalidInputError
 from mrisynth.files import digest, publish, write_json
 
 STAGES = {"bias": bias.VERSION, "intensity": intensity.VERSION, "registration": registration.VERSION}
+FELL_BACK = "the deformation made things worse, so that the affine transform alone was used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class PreparedScans:
         quality: how well they lie on each other.
         slices: what quality control shows and the volumes do not hold (see `mrisynth.data.quality.slices`).
         flips: how well the low scan fits as it is and mirrored (see `mrisynth.data.quality.flips`).
+        fell_back: the deformation made things worse, and the affine transform alone was used.
     """
 
     low: sitk.Image
@@ -77,6 +79,7 @@ class PreparedScans:
     quality: Alignment
     slices: dict[str, NDArray[Any]]
     flips: dict[str, float]
+    fell_back: bool
 
 
 def prepare_subject(job: SubjectJob) -> bool:
@@ -121,9 +124,9 @@ def align_scans(job: SubjectJob) -> PreparedScans:
     config = job.config
     raw_low, raw_high = (read_volume(path).to_image() for path in (job.pair.low, job.pair.high))
     low, high = (intensity.scale(bias.correct(raw, config.bias), config.intensity) for raw in (raw_low, raw_high))
-    transform = _transform(job, low, high)
-    registered = registration.resample(low, high, transform, interpolation=config.registration.interpolation)
     tissue = _tissue(job.pair, high)
+    transform, fell_back = _transform(job, low, high, tissue)
+    registered = registration.resample(low, high, transform, interpolation=config.registration.interpolation)
     mask = sitk.And(tissue, registration.coverage(low, high, transform))
     if not sitk.GetArrayViewFromImage(mask).any():
         raise InvalidInputError(
@@ -142,16 +145,33 @@ def align_scans(job: SubjectJob) -> PreparedScans:
         },
         sitk.GetArrayViewFromImage(mask),
     )
-    return PreparedScans(registered, high, mask, transform, quality, slices, measure_flips(low, high, mask))
+    return PreparedScans(registered, high, mask, transform, quality, slices, measure_flips(low, high, mask), fell_back)
 
 
-def _transform(job: SubjectJob, low: sitk.Image, high: sitk.Image) -> sitk.Transform:
-    """The transform that is given with the pair, or that registration finds."""
+def _transform(job: SubjectJob, low: sitk.Image, high: sitk.Image, tissue: sitk.Image) -> tuple[sitk.Transform, bool]:
+    """The transform that is given with the pair or that registration finds, and whether it is only the affine one."""
     config = job.config.registration
-    if not isinstance(config, GivenConfig):
-        return registration.register(low, high, config)
-    assert job.pair.low_to_high is not None, "the plan of the preparation saw to it"
-    return registration.read_transform(job.pair.low_to_high)
+    if isinstance(config, GivenConfig):
+        assert job.pair.low_to_high is not None, "the plan of the preparation saw to it"
+        return registration.read_transform(job.pair.low_to_high), False
+    transform = registration.register(low, high, config)
+    if getattr(config, "on_worse", "report") == "report":
+        return transform, False
+    affine = registration.register(low, high, registration.affine_part(config))
+    worse = _worse(low, high, tissue, transform=transform, affine=affine)
+    return (affine, True) if worse else (transform, False)
+
+
+def _worse(
+    low: sitk.Image, high: sitk.Image, tissue: sitk.Image, *, transform: sitk.Transform, affine: sitk.Transform
+) -> bool:
+    """Whether a deformation folds tissue, or correlates less in it than the affine transform alone."""
+    fixed, inside = sitk.GetArrayViewFromImage(high), sitk.GetArrayViewFromImage(tissue)
+    found = [
+        alignment.correlation(sitk.GetArrayFromImage(registration.resample(low, high, one)), fixed, inside)
+        for one in (transform, affine)
+    ]
+    return found[0] < found[1] or alignment.jacobian_range(transform, tissue)[0] <= 0
 
 
 def _tissue(pair: Pair, high: sitk.Image) -> sitk.Image:
@@ -192,7 +212,7 @@ def _record(job: SubjectJob, scans: PreparedScans, arrays: dict[str, NDArray[Any
         "direction": list(scans.high.GetDirection()),
         "flips": scans.flips,
         "quality": scans.quality.model_dump(mode="json"),
-        "flags": scans.quality.flags(),
+        "flags": [*scans.quality.flags(), *([FELL_BACK] if scans.fell_back else [])],
         "statistics": {name: intensity.statistics(arrays[name]) for name in ("low", "high")},
         "histograms": {name: intensity.histogram(arrays[name]) for name in ("low", "high")},
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mrisynth import __version__
+from mrisynth.data.store import checks
 from mrisynth.data.store.records import explain_disk_error, lock, read_object
 from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.files import digest, publish, sha256_file, write_json
@@ -20,7 +21,7 @@ from mrisynth.files import digest, publish, sha256_file, write_json
 def ensure(directory: Path, build: Callable[[Path], Mapping[str, Any]], *, store: Path) -> dict[str, Any]:
     """The manifest of an artefact, built first where nobody has.
 
-    The first time that a process asks, every file is checked against the manifest.
+    The first time that a process asks, its files are checked against the manifest (see `checks`).
 
     Args:
         directory: where the artefact stands, inside `store`; its name is a key of all that decides its content.
@@ -41,7 +42,7 @@ def ensure(directory: Path, build: Callable[[Path], Mapping[str, Any]], *, store
                         raise MrisynthError(sentence) from None
                     raise
     stamp = directory.stat()
-    return _checked_manifest(directory, (stamp.st_ino, stamp.st_mtime_ns))
+    return _checked_manifest(directory, store, (stamp.st_ino, stamp.st_mtime_ns))
 
 
 def _build(directory: Path, build: Callable[[Path], Mapping[str, Any]]) -> None:
@@ -62,13 +63,13 @@ def _build(directory: Path, build: Callable[[Path], Mapping[str, Any]]) -> None:
 
 # Once for each process: the stamp tells a folder from one that was built anew in its place.
 @lru_cache(maxsize=256)
-def _checked_manifest(directory: Path, _stamp: tuple[int, int]) -> dict[str, Any]:
-    """The manifest, after it and every file that it names were found whole."""
+def _checked_manifest(directory: Path, store: Path, _stamp: tuple[int, int]) -> dict[str, Any]:
+    """The manifest, after it was found whole, and every file that it names now or a short while ago."""
     manifest = read_manifest(directory)
-    for name, sha256 in manifest["files"].items():
-        path = directory / name
-        if not path.is_file() or sha256_file(path) != sha256:
-            raise _damaged(path)
+    files = manifest["files"]
+    if not checks.is_known_whole(directory, files, store=store):
+        for name in checks.find_damaged(directory, files, store=store):
+            raise _damaged(directory / name)
     return manifest
 
 

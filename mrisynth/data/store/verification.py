@@ -1,7 +1,8 @@
 """Whether a store still holds what was published in it, and what each part was made of.
 
-Everything is read and hashed again: subjects and artefacts (shards, slices). Nothing is changed unless damaged parts
-are to be set aside in STORE/damaged, from where `prepare` (subjects) or the next trial (artefacts) makes them anew.
+Everything is read and hashed again: subjects and artefacts (shards, slices). Nothing is changed but the notes on that,
+unless damaged parts are to be set aside in STORE/damaged, from where `prepare` (subjects) or the next trial (artefacts)
+makes them anew.
 """
 
 import zlib
@@ -17,6 +18,7 @@ from mrisynth.data.preparation.subject import STAGES, SubjectJob
 from mrisynth.data.quality.decisions import read_decisions
 from mrisynth.data.store.arrays import check_arrays
 from mrisynth.data.store.artefacts import read_manifest
+from mrisynth.data.store.checks import find_damaged
 from mrisynth.data.store.digests import read_digests
 from mrisynth.data.store.prepared import PreparedSubject
 from mrisynth.data.store.records import (
@@ -29,14 +31,14 @@ from mrisynth.data.store.records import (
     subject_folder,
 )
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
-from mrisynth.files import digest, sha256_file
+from mrisynth.files import digest
 
 State = Literal["whole", "not recorded", "missing", "damaged", "left over", "foreign"]
 
 BROKEN: tuple[State, ...] = ("missing", "damaged")
 _ARTEFACTS = ("shards", "slices")
 _LISTS = {"store.json", "cohort.json", "digests.json", "decisions.json"}
-_KNOWN = {*_LISTS, "subjects", "locks", "damaged", "quality", *_ARTEFACTS}
+_KNOWN = {*_LISTS, "subjects", "locks", "damaged", "quality", "checked", *_ARTEFACTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,12 +279,7 @@ def _check_artefact(folder: Path, keys: set[str]) -> Part:
         manifest = read_manifest(folder)
     except MrisynthError:
         return Part(str(folder), "damaged", size, "manifest.json is missing or damaged")
-    wrong = [
-        name
-        for name, sha256 in manifest["files"].items()
-        if not (folder / name).is_file() or sha256_file(folder / name) != sha256
-    ]
-    if wrong:
+    if wrong := find_damaged(folder, manifest["files"], store=folder.parent.parent):
         return Part(str(folder), "damaged", size, f"{', '.join(wrong)}: not what was published there")
     if not {entry["key"] for entry in manifest.get("subjects", [])} <= keys:
         message = "made of subjects that are not in the cohort any more"
