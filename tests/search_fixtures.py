@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from stub_trial import train_stub
 
 from mrisynth.files import read_json
 from mrisynth.results.index import Indexer
-from mrisynth.results.store import SweepDirectory, read_events, read_records, read_yaml, write_yaml
+from mrisynth.results.store import SweepDirectory, TrialDirectory, read_events, read_records, read_yaml, write_yaml
+from mrisynth.search.attempts import check_attempt, valid_attempt
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.driver import Search
 from mrisynth.search.engine import Capacity
@@ -126,11 +128,13 @@ class Executor:
             assignment = self.conductor.next_trial()
             if isinstance(assignment, str):
                 break
+            directory = TrialDirectory(Path(assignment.directory))
             self.running[assignment.number] = self.train(
                 assignment.config,
                 store=Path(assignment.store),
-                directory=Path(assignment.directory),
+                directory=directory.root,
                 rungs=assignment.rungs,
+                confirm=partial(check_attempt, directory, valid_attempt(directory)),
             )
         return bool(self.running)
 

@@ -108,7 +108,8 @@ def _misbehave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> Non
         os.kill(os.getpid(), 9)
     if epoch == config.get("hog_at"):
         _hog(config["megabytes"])
-    if epoch == config.get("too_large_at"):
+    if epoch == config.get("too_large_at") and not (config.get("once") and (trial.root / "too large").exists()):
+        (trial.root / "too large").touch()
         raise MemoryError("cannot allocate 90 GB")
     if epoch == config.get("reject_at"):
         from mrisynth.training.diagnosis import TrialRejected

@@ -282,6 +282,7 @@ def test_a_smaller_budget_is_refused_and_leaves_the_old_one(store, results, monk
     with pytest.raises(InvalidInputError, match="no limit of hours"):
         resume_sweep(sweep.root, again=Again(budget_hours=1.0))
     assert read_yaml(sweep.sweep_yaml)["budget"] == {"trials": 2, "hours": None}
+    assert sweep_state(sweep) == "done"
 
 
 def test_a_sweep_that_is_held_is_not_extended(store, results, monkeypatch):

@@ -1,5 +1,7 @@
 """Ray's exceptions in our words, and in the words of Tune's actor manager."""
 
+import errno
+
 import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
@@ -16,6 +18,7 @@ NODE = "The actor died because its node has died. Node Id: 12ab, Ip: 10.0.0.2"
         (ActorDiedError(), "worker"),
         (RayActorError(error_msg=NODE), "node"),
         (RayTaskError("step", "traceback", KeyError("x")), "worker"),
+        (RayTaskError("step", "traceback", OSError(errno.ENOSPC, "No space left on device")), "storage"),
     ],
 )
 def test_a_failure_has_a_reason(exception, reason):

@@ -84,14 +84,6 @@ def assert_whole(tmp_path, sweep):
         assert epochs == list(range(1, len(epochs) + 1)), number
 
 
-@pytest.mark.slow
-def test_killed_at_any_event_it_ends_like_an_undisturbed_search(tmp_path, kill_at, undisturbed):
-    events = kinds(undisturbed)
-    assert len(events) > 80
-    for nth in range(len(events)):
-        assert_survives(tmp_path, kill_at, undisturbed, nth)
-
-
 def test_killed_at_the_last_event_of_each_kind_it_ends_like_an_undisturbed_search(tmp_path, kill_at, undisturbed):
     last = {kind: nth for nth, kind in enumerate(kinds(undisturbed))}
     assert set(last) == {"reconciled", "ask", "suggested", "launched", "epoch", "rung", "outcome", "told"}

@@ -1,7 +1,4 @@
 import json
-import multiprocessing
-import os
-import signal
 
 import optuna
 import pytest
@@ -12,7 +9,6 @@ from mrisynth.errors import InvalidInputError
 from mrisynth.search.outcome import Outcome
 from mrisynth.search.pruning import Standing
 from mrisynth.search.sampler import SeededSampler
-from mrisynth.search.storage import JournalLock, cut_torn_line
 from mrisynth.search.study import (
     find_trial,
     find_verdict,
@@ -80,25 +76,6 @@ def test_a_torn_last_line_is_cut_and_the_study_goes_on(journal, cut):
     assert asked(again) == number
     assert all(json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines())
     assert len(reopen(journal).trials) == 2
-
-
-def test_a_whole_journal_is_not_cut(journal):
-    asked(reopen(journal))
-    assert cut_torn_line(journal, JournalLock(journal)) == 0
-
-
-def test_the_lock_of_a_killed_process_is_free(journal):
-    journal.parent.mkdir(parents=True)
-    child = multiprocessing.get_context("fork").Process(target=_hold_and_die, args=(journal,))
-    child.start()
-    child.join(10)
-    assert child.exitcode == -signal.SIGKILL
-    assert JournalLock(journal).acquire()
-
-
-def _hold_and_die(journal):
-    JournalLock(journal).acquire()
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,14 @@ def note_error(directory: TrialDirectory, token: str, error: Exception) -> None:
     """Add to the note of an attempt why it failed."""
     path = directory.attempts / f"{token}.json"
     if path.is_file():
-        reason = "storage" if isinstance(error, OSError) and error.errno in _STORAGE else "worker"
-        write_json(path, {**read_json(path), "error": f"{type(error).__name__}: {error}", "reason": reason})
+        failure = describe_error(error)
+        write_json(path, {**read_json(path), "error": failure.message, "reason": failure.reason})
+
+
+def describe_error(error: BaseException) -> Failure:
+    """What a worker raised, as a failure: of the storage where a disk is full or gone, else of the worker."""
+    storage = isinstance(error, OSError) and error.errno in _STORAGE
+    return Failure("storage" if storage else "worker", f"{type(error).__name__}: {error}")
 
 
 def noted_failure(directory: TrialDirectory) -> Failure | None:

@@ -234,6 +234,7 @@ def drive(search: Search, lease: Lease, *, again: Again = Again()) -> SweepOutco
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: it makes no sense to go on.
     """
+    lease.state = "failed"
     append_event(search.sweep, "driver-started", pid=os.getpid(), host=socket.gethostname())
     conductor = _take_over(search, lease)
     _queue_again(conductor, again)

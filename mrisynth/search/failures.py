@@ -12,7 +12,7 @@ from typing import Any
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
-from mrisynth.search.attempts import Failure
+from mrisynth.search.attempts import Failure, describe_error
 
 # What the raylet writes into the message of a dead actor whose node went with it.
 _NODE = ("node has died", "actor's node was te")
@@ -49,7 +49,7 @@ def explain(exception: Exception | None) -> Failure:
     if any(word in text for word in _NODE):
         return Failure("node", "the node on which it ran died, or was cut off")
     if isinstance(exception, RayTaskError):
-        return Failure("worker", f"{type(exception.cause).__name__}: {exception.cause}")
+        return describe_error(exception.cause)
     return Failure()
 
 

@@ -52,7 +52,7 @@ class Lease:
 
     Attributes:
         sweep: the sweep.
-        state: what the sweep shall be said to be when the lease ends.
+        state: what the sweep shall be said to be when the lease ends; at first, what it was before.
         signal: the signal that asked for an end, or None.
         lost: whether another driver has the sweep by now.
     """
@@ -137,7 +137,7 @@ def hold(sweep: SweepDirectory, *, pause: Callable[[float], None] = time.sleep) 
     except Timeout:
         raise _held(sweep) from None
     try:
-        lease = Lease(sweep)
+        lease = Lease(sweep, state=_state_before(sweep))
         _take(lease, pause)
         handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
         lease.catch_signals()
@@ -198,6 +198,13 @@ def _held(sweep: SweepDirectory) -> MrisynthError:
         f"{held} {beat['age']:.0f} s old; wait for it, or stop it: mrisynth stop {sweep.root}"
         + (f" (it gives none any more: is it suspended? kill -CONT {beat['pid']})" if beat["age"] > STALE_AFTER else "")
     )
+
+
+def _state_before(sweep: SweepDirectory) -> State:
+    """What a sweep is again if nothing is done with it; one whose driver was killed is stopped."""
+    beat = _last_beat(sweep)
+    state: State = "failed" if beat is None else beat["state"]
+    return "stopped" if state == "running" else state
 
 
 def _holder(sweep: SweepDirectory) -> str:

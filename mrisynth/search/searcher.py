@@ -64,7 +64,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial; None while there may be one later; FINISHED."""
         if self._ending.has_begun():
-            return None
+            return str(Searcher.FINISHED)  # of this launch; asked again and again without one, Tune would block
         assignment = self._conductor.next_trial()
         if assignment == "wait":
             return None

@@ -1,4 +1,4 @@
-"""Ray's memory monitor, switched on: it ends one trial, and nothing else."""
+"""Out of memory over Ray: on a share of a (declared) GPU, and by the memory monitor, which is switched on here."""
 
 import psutil
 import pytest
@@ -15,6 +15,38 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOM, HOG = 2000, 4000
 """Megabytes that the monitor leaves free from now on, and that the greedy trial takes."""
+
+
+def run(sweep, plan, capacity):
+    index = IndexWriter(sweep, Indexer(sweep, metrics={}, config_schema={}, searched=[]))
+    run_trials(open_conductor(sweep, plan), index, capacity=capacity, should_stop=lambda: False)
+
+
+@pytest.fixture
+def one_gpu(workers_find_stub):
+    """Ray believes that there is one."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="CRITICAL")
+    yield
+    ray.shutdown()
+
+
+def test_out_of_memory_on_a_share_of_a_gpu_a_trial_goes_on_with_all_of_it(tmp_path, one_gpu):
+    def suggest(trial):
+        # Trial 0 has room enough on a whole GPU, trial 1 has not.
+        greedy = {0: {"too_large_at": 3, "once": True}, 1: {"too_large_at": 3}}
+        return StubConfig({**suggest_stub(trial).values, "wait": 0.1, **greedy.get(trial.number, {})})
+
+    sweep = make_sweep(tmp_path)
+    run(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=4)), Capacity(gpu=0.5))
+    assert outcomes(sweep) == {0: "completed", 1: "rejected", 2: "completed", 3: "completed"}
+    assert read_json(sweep.trial(1).outcome)["reason"] == "out of memory"
+    enlarged = [event["number"] for event in read_events(sweep) if event["kind"] == "enlarged"]
+    assert sorted(enlarged) == [0, 1]
+    assert epochs_trained(sweep) == {0: [1, 2, 3, 4], 1: [1, 2], 2: [1, 2, 3, 4], 3: [1, 2, 3, 4]}
+    begun = [sorted(read_json(note)["from_epoch"] for note in sweep.trial(n).attempts.iterdir()) for n in (0, 1)]
+    assert begun == [[0, 2], [0, 2]]
 
 
 @pytest.fixture
@@ -35,10 +67,8 @@ def test_it_ends_one_trial_and_nothing_else(tmp_path, ray):
         return StubConfig({**suggest_stub(trial).values, **greedy})
 
     sweep = make_sweep(tmp_path)
-    conductor = open_conductor(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=4)))
-    index = IndexWriter(sweep, Indexer(sweep, metrics={}, config_schema={}, searched=[]))
     capacity = Capacity(max_concurrent=2, max_failures=1)
-    run_trials(conductor, index, capacity=capacity, should_stop=lambda: False)
+    run(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=4)), capacity)
     assert outcomes(sweep) == {0: "completed", 1: "rejected", 2: "completed", 3: "completed"}
     stored = read_json(sweep.trial(1).outcome)
     assert stored["reason"] == "out of memory"
