@@ -6,11 +6,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from mrisynth.data.phantom.truth import Truth
-from mrisynth.data.preparation import bias, intensity, registration
+from mrisynth.data.preparation import bias, greedy, intensity, registration
 from mrisynth.data.preparation.alignment import jacobian_range
 from mrisynth.data.preparation.bias import BiasConfig
 from mrisynth.data.preparation.intensity import IntensityConfig
-from mrisynth.data.preparation.methods import AffineConfig, BsplineConfig, CorrelationConfig, DemonsConfig
+from mrisynth.data.preparation.methods import AffineConfig, BsplineConfig, CorrelationConfig, DemonsConfig, GreedyConfig
 from mrisynth.data.preparation.registration import read_transform, register, resample
 from mrisynth.data.scans.volumes import read_volume
 from mrisynth.errors import InvalidInputError
@@ -123,3 +123,49 @@ def test_tissue_at_the_edge_of_the_scan_is_not_folded() -> None:
     mask.CopyInformation(high)
     least, _ = jacobian_range(register(low, high, CorrelationConfig()), mask)
     assert least > 0.5
+
+
+def fake_greedy(folder, monkeypatch, script):
+    """A program named greedy on the PATH."""
+    program = folder / "greedy"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_greedy_that_is_not_installed_is_one_sentence(monkeypatch) -> None:
+    monkeypatch.setattr(greedy, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InvalidInputError, match="not installed here; run `pip install picsl_greedy`"):
+        greedy.find_greedy()
+
+
+def test_greedy_that_fails_is_one_sentence(tmp_path, monkeypatch) -> None:
+    fake_greedy(tmp_path, monkeypatch, "echo out of luck >&2; exit 3")
+    with pytest.raises(InvalidInputError, match="greedy failed on this pair \\(out of luck\\)"):
+        greedy.register_by_greedy(ball(), ball(), sitk.AffineTransform(3), GreedyConfig())
+
+
+def test_greedy_reads_the_affine_transform_in_nifti_axes() -> None:
+    affine = sitk.AffineTransform(3)
+    affine.Rotate(0, 1, 0.3)
+    affine.SetTranslation((1.0, 2.0, 3.0))
+    affine.SetCenter((4.0, 5.0, 6.0))
+    x, y, z = affine.TransformPoint((7.0, 8.0, 9.0))
+    np.testing.assert_allclose(greedy.matrix_of(affine) @ (-7.0, -8.0, 9.0, 1.0), (-x, -y, z, 1.0))
+
+
+def test_a_turned_and_shifted_specimen_is_found(phantom) -> None:
+    low, high, _ = phantom
+    turned = sitk.Euler3DTransform()
+    turned.SetRotation(0.0, 0.0, np.deg2rad(20))
+    moved = sitk.Image(low)
+    matrix = np.reshape(turned.GetMatrix(), (3, 3)) @ np.reshape(low.GetDirection(), (3, 3))
+    moved.SetDirection(matrix.ravel().tolist())
+    moved.SetOrigin((np.array(turned.TransformPoint(low.GetOrigin())) + 10.0).tolist())
+    config = AffineConfig(affine_iterations=60)
+    still, found = register(low, high, config), register(moved, high, config)
+    back = turned.GetInverse()
+    points = [(1.0, 1.0, 1.0), (-2.0, 1.0, 0.0), (0.0, -2.0, 2.0)]
+    undone = [back.TransformPoint((np.array(found.TransformPoint(point)) - 10.0).tolist()) for point in points]
+    np.testing.assert_allclose(undone, [still.TransformPoint(point) for point in points], atol=0.2)
