@@ -1,6 +1,7 @@
 """`mrisynth data`: phantom, degrade, check, prepare, info, verify."""
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from mrisynth.cli.stores import Store, name_of
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from mrisynth.data.jobs import Workers
     from mrisynth.data.preparation.cohort import PreparationConfig
     from mrisynth.data.store.prepared import PreparedCohort
 
@@ -96,10 +98,13 @@ def prepare(
     seed: Annotated[int, typer.Option(help="Draws the splits where pairs.csv gives none.")] = 0,
     skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Prepare the others when one is wrong.")] = False,
     jobs: Jobs = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster (host:port, or auto); default: processes of this machine.")
+    ] = None,
 ) -> None:
     """Correct the bias, scale, register and resample every subject, once; what is done already is reused."""
     settings = _preparation_config(config, fast=fast)
-    prepare_cohort(pairs, store, settings, seed=seed, skip_invalid=skip_invalid, jobs=jobs)
+    prepare_cohort(pairs, store, settings, seed=seed, skip_invalid=skip_invalid, jobs=jobs, address=address)
     show(name_of(store))
 
 
@@ -205,27 +210,27 @@ def prepare_cohort(
     seed: int = 0,
     skip_invalid: bool = False,
     jobs: int | None = None,
+    address: str | None = None,
 ) -> None:
     """Prepare what pairs.csv lists and say on stderr what was done; shared by `prepare` and `demo`."""
     from mrisynth.data.cohort import assign_splits, read_pairs
-    from mrisynth.data.jobs import Workers
     from mrisynth.data.preparation.cohort import PreparationConfig, prepare
     from mrisynth.data.quality.decisions import read_decisions
 
+    if address is not None:  # workers of a cluster have other working directories
+        pairs, store = pairs.absolute(), store.absolute()
     cohort = read_pairs(pairs)
-    with (
-        stoppable("what is finished stays; the same command goes on with the rest"),
-        preparation_progress(len(cohort)) as progress,
-    ):
+    with stoppable("what is finished stays; the same command goes on with the rest"), ExitStack() as stack:
+        workers = _workers(address, jobs, stack)
         report = prepare(
             cohort,
             store,
             config=config or PreparationConfig(),
             splits=assign_splits(cohort, seed),
             seed=seed,
-            workers=Workers(jobs),
+            workers=workers,
             skip_invalid=skip_invalid,
-            progress=progress,
+            progress=stack.enter_context(preparation_progress(len(cohort))),
         )
     for finding in report.warnings:
         say(f"[yellow]warning:[/] {finding.subject}: {finding.file} {finding.message}; {finding.remedy}")
@@ -251,6 +256,23 @@ def _preparation_config(path: Path | None, *, fast: bool) -> "PreparationConfig"
     if fast:
         return PreparationConfig.model_validate({"registration": {"method": "fast"}})
     return load_config(path) if path else PreparationConfig()
+
+
+def _workers(address: str | None, limit: int | None, stack: ExitStack) -> "Workers":
+    """Processes of this machine, or tasks of a cluster, to which we are connected until the stack ends."""
+    from mrisynth.data.jobs import Workers
+
+    if address is None:
+        return Workers(limit)
+    if address.startswith("ray://"):
+        raise UsageError(f"--address {address}: Ray's client cannot do this; run it on the cluster, with host:port")
+    from mrisynth.search.engine import ray_session
+
+    stack.enter_context(ray_session(address))
+    from mrisynth.search.tasks import run_tasks  # it imports Ray, which a session has to prepare
+
+    stack.enter_context(stoppable())  # Ray took SIGTERM for itself
+    return Workers(limit, run_tasks)
 
 
 def parse_size(text: str) -> tuple[int, int, int]:

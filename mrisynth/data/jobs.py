@@ -1,7 +1,8 @@
 """Long jobs side by side: one process each, a few at a time; one that fails, or whose process dies, takes nobody along.
 
 A process for each job tells whose job it was that died, and gives back all memory, at the cost of about a second. Short
-work on many items, where that cost would show, goes through `mrisynth.data.workers`.
+work on many items, where that cost would show, goes through `mrisynth.data.workers`. `mrisynth.search.tasks` runs the
+same jobs on a Ray cluster.
 """
 
 import multiprocessing
