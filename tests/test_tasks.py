@@ -185,7 +185,7 @@ def test_another_version_on_a_node_is_refused(monkeypatch):
 
 
 def test_a_job_too_large_for_every_node_is_refused_at_once():
-    with pytest.raises(ClusterError, match=r"asks for a CPU core and 1000000\.0 GB of memory, but the largest"):
+    with pytest.raises(ClusterError, match=r"asks for a CPU core and 1000000\.0 GB of memory, and no node"):
         next(run(refuse, ["ant"], needs=[Needs(10**15)]))
 
 
