@@ -395,6 +395,17 @@ def test_leftovers_go_unless_somebody_is_building_there(store, pairs):
     assert not alive.exists()
 
 
+def test_half_written_lists_go_unless_somebody_is_writing_them(store, pairs):
+    dead, alive = store / ".digests.json.0x.json", store / ".cohort.json.1y.json"
+    dead.write_text("{", encoding="utf-8")
+    alive.write_text("{", encoding="utf-8")
+    with lock(store, "cohort"):
+        preparation._sweep(store)
+    assert (dead.exists(), alive.exists()) == (False, True)
+    run(pairs, store)
+    assert not alive.exists()
+
+
 def test_a_process_that_dies_is_told_in_a_sentence_after_a_second_try_alone():
     events = list(run_jobs(signal.raise_signal, [signal.SIGKILL, 0], limit=2))
     assert sorted(event.index for event in events[:2]) == [0, 1]

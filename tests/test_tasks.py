@@ -3,6 +3,8 @@
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -168,6 +170,32 @@ def test_closing_the_events_ends_the_tasks(tmp_path):
     wait_for_end_of(pid)
 
 
+DRIVER = """
+import sys
+from pathlib import Path
+
+from mrisynth.cli.signals import stoppable
+from mrisynth.search.engine import ray_session
+
+with stoppable("hint") as catch, ray_session(sys.argv[1]):
+    catch()
+    from test_tasks import note_and_wait, run
+
+    list(run(note_and_wait, [Path(sys.argv[2])]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_driver_that_is_stopped_or_killed_takes_its_tasks_along(cluster, tmp_path, number):
+    command = [sys.executable, "-c", DRIVER, cluster.address, str(tmp_path)]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8")
+    pid = read_note(tmp_path)
+    driver.send_signal(number)
+    _, said = driver.communicate(timeout=60)
+    wait_for_end_of(pid)
+    assert ("stopped: hint" in said) == (number != signal.SIGKILL)
+
+
 def test_a_file_that_a_node_does_not_see_stops_the_preparation_and_asks_for_a_shared_folder(tmp_path):
     *_, end = run(refuse, ["ant"], needs=[Needs(2**20, (tmp_path, tmp_path / "gone.nii"))])
     assert end.machine
@@ -185,12 +213,11 @@ def test_another_version_on_a_node_is_refused(monkeypatch):
 
 
 def test_a_job_too_large_for_every_node_is_refused_at_once():
-    with pytest.raises(ClusterError, match=r"asks for a CPU core and 1000000\.0 GB of memory, but the largest"):
+    with pytest.raises(ClusterError, match=r"asks for a CPU core and 1000000\.0 GB of memory, and no node"):
         next(run(refuse, ["ant"], needs=[Needs(10**15)]))
 
 
 def test_code_that_a_node_does_not_have_is_one_sentence(monkeypatch):
-    import sys
     import types
 
     module = types.ModuleType("only_here")
@@ -227,7 +254,11 @@ def test_a_node_that_dies_in_the_middle_takes_no_subject_along(cluster, tmp_path
     assert sorted(report.built + report.reused) == sorted(SPLITS)
 
 
-def test_a_subject_whose_workers_keep_dying_is_never_skipped(phantom_scans, tmp_path):
+def test_a_subject_whose_workers_keep_dying_is_never_skipped(phantom_scans, tmp_path, monkeypatch):
+    from mrisynth.search import tasks
+
+    monkeypatch.setattr(tasks, "TRIES", 1)
+
     def kill_all(function, jobs, *, limit, needs):
         return run(die, [0] * len(jobs), limit=limit, needs=needs)
 

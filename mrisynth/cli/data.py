@@ -1,7 +1,8 @@
 """`mrisynth data`: phantom, degrade, check, prepare, info, verify."""
 
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from mrisynth.cli.stores import Store, name_of
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from mrisynth.data.jobs import Workers
+    from mrisynth.data.jobs import Runner
     from mrisynth.data.preparation.cohort import PreparationConfig
     from mrisynth.data.store.prepared import PreparedCohort
 
@@ -214,14 +215,16 @@ def prepare_cohort(
 ) -> None:
     """Prepare what pairs.csv lists and say on stderr what was done; shared by `prepare` and `demo`."""
     from mrisynth.data.cohort import assign_splits, read_pairs
+    from mrisynth.data.jobs import Workers
     from mrisynth.data.preparation.cohort import PreparationConfig, prepare
     from mrisynth.data.quality.decisions import read_decisions
 
     if address is not None:  # workers of a cluster have other working directories
         pairs, store = pairs.absolute(), store.absolute()
     cohort = read_pairs(pairs)
-    with stoppable("what is finished stays; the same command goes on with the rest"), ExitStack() as stack:
-        workers = _workers(address, jobs, stack)
+    with stoppable("what is finished stays; the same command goes on with the rest") as catch, ExitStack() as stack:
+        workers = Workers(jobs) if address is None else Workers(jobs, stack.enter_context(_cluster(address)))
+        catch()  # Ray took SIGTERM for itself
         report = prepare(
             cohort,
             store,
@@ -258,21 +261,17 @@ def _preparation_config(path: Path | None, *, fast: bool) -> "PreparationConfig"
     return load_config(path) if path else PreparationConfig()
 
 
-def _workers(address: str | None, limit: int | None, stack: ExitStack) -> "Workers":
-    """Processes of this machine, or tasks of a cluster, to which we are connected until the stack ends."""
-    from mrisynth.data.jobs import Workers
-
-    if address is None:
-        return Workers(limit)
+@contextmanager
+def _cluster(address: str) -> "Iterator[Runner]":
+    """Connect to a cluster for as long as the block lasts; what runs jobs there."""
     if address.startswith("ray://"):
         raise UsageError(f"--address {address}: Ray's client cannot do this; run it on the cluster, with host:port")
     from mrisynth.search.engine import ray_session
 
-    stack.enter_context(ray_session(address))
-    from mrisynth.search.tasks import run_tasks  # it imports Ray, which a session has to prepare
+    with ray_session(address):
+        from mrisynth.search.tasks import run_tasks  # it imports Ray, which a session has to prepare
 
-    stack.enter_context(stoppable())  # Ray took SIGTERM for itself
-    return Workers(limit, run_tasks)
+        yield run_tasks
 
 
 def parse_size(text: str) -> tuple[int, int, int]:

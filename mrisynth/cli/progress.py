@@ -33,7 +33,7 @@ def preparation_progress(subjects: int) -> Iterator[Tell]:
     """
     if messages.is_terminal:
         with _bar() as bar:
-            yield _Drawer(bar)
+            yield _Drawer(bar, subjects)
     else:
         say(f"reading and checking the scans of {subjects} subjects")
         yield _tell_line
@@ -42,9 +42,9 @@ def preparation_progress(subjects: int) -> Iterator[Tell]:
 class _Drawer:
     """Draws each step, and remembers who runs."""
 
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: Bar, subjects: int) -> None:
         self._bar = bar
-        self._task = bar.add_task("checking", total=None, ends=None, running="")
+        self._task = bar.add_task("checking", total=subjects, ends=None, running="")
         self._running: list[str] = []
 
     def __call__(self, step: "Progress") -> None:

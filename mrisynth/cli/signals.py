@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM end a command cleanly, with the exit code that shells expect."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -13,38 +13,40 @@ from mrisynth.cli.console import say
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Stopped(KeyboardInterrupt):
-    """A signal asked for the end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
 @contextmanager
-def stoppable(message: str = "") -> Iterator[None]:
+def stoppable(message: str) -> Iterator[Callable[[], None]]:
     """Ctrl-C and SIGTERM end the block as an exception would, and then the command with 128 + the signal's number.
 
-    Only in a main thread. A block inside another one (where a library took the signals for itself) gives no message.
+    Only in a main thread.
 
     Args:
-        message: what to say after "stopped"; nothing is said, and the command not ended, where it is empty.
+        message: what to say after "stopped".
+
+    Yields:
+        What takes the signals again, after a library took them for itself.
 
     Raises:
         typer.Exit: a signal came.
     """
-    before = [(number, signal.signal(number, _stop)) for number in _SIGNALS]
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt  # Ray replaces any other by this one
+
+    def catch() -> None:
+        for number in _SIGNALS:
+            signal.signal(number, stop)
+
+    before = [(number, signal.getsignal(number)) for number in _SIGNALS]
+    catch()
     try:
-        yield
-    except _Stopped as stopped:
-        if not message:
+        yield catch
+    except KeyboardInterrupt:
+        if not came:
             raise
         say(f"stopped: {message}")
-        raise typer.Exit(128 + stopped.number) from None
+        raise typer.Exit(128 + came[0]) from None
     finally:
         for number, handler in before:
             signal.signal(number, handler)
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Stopped(number)

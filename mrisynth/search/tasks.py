@@ -6,7 +6,7 @@ To be imported inside a `mrisynth.search.engine.ray_session`, which prepares the
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,54 +53,49 @@ def run_tasks(
     Raises:
         ClusterError: no node is large enough, or a node cannot run our code.
     """
-    _refuse_misfit(needs)
+    largest = max((need.memory for need in needs), default=0)
+    _refuse_misfit(largest)
     waiting = deque(range(len(jobs)))
     tries: Counter[int] = Counter()
-    running: dict[Any, int] = {}
-    begun: set[int] = set()
-    alone_since = time.monotonic()
+    running: dict[ray.ObjectRef, int] = {}
+    fitted = time.monotonic()
     try:
         while waiting or running:
-            while waiting and len(running) < (limit or len(jobs)):
+            room = _count_room(largest)
+            fitted = time.monotonic() if room else fitted
+            if time.monotonic() - fitted > GRACE:
+                _refuse_misfit(largest)
+            while waiting and len(running) < max(1, min(limit or room, room)):
                 index = waiting.popleft()
                 tries[index] += 1
                 running[_submit(function, jobs[index], needs[index])] = index
+                yield Started(index)
             ready, _ = ray.wait(list(running), timeout=LOOK_EVERY)
-            if begun or ready:
-                alone_since = time.monotonic()
-            elif time.monotonic() - alone_since > GRACE:
-                _refuse_misfit([needs[index] for index in running.values()])
-            for stream in ready:
-                index = running[stream]
-                event = _next_event(stream, index)
-                if isinstance(event, Started):
-                    begun.add(index)
-                    yield event
-                    continue
-                del running[stream]
-                begun.discard(index)
-                if event.died and tries[index] < TRIES:
-                    waiting.append(index)
+            for task in ready:
+                event = _end(task, running.pop(task))
+                if event.died and tries[event.index] < TRIES:
+                    waiting.append(event.index)
                 else:
                     yield event
     finally:
-        for stream in running:
+        for task in running:
             with suppress(RayError):  # the cluster may be what is gone
-                ray.cancel(stream, force=True)
+                ray.cancel(task, force=True)
 
 
-def _submit(function: Callable[[Job], Any], job: Job, needs: Needs) -> Any:
-    """Give a job to the cluster; returns the stream of what its task tells."""
+def _submit(function: Callable[[Job], Any], job: Job, needs: Needs) -> ray.ObjectRef:
+    """Give a job to the cluster."""
     # A process for each job, as on one machine: it gives back all memory.
-    task = ray.remote(num_cpus=1, memory=needs.memory, max_retries=0, max_calls=1, num_returns="streaming")(_perform)
+    # Not a generator that tells when it begins: its worker would have to call us, which fails with a token that only
+    # we have (of another cluster), and silently.
+    task = ray.remote(num_cpus=1, memory=needs.memory, max_retries=0, max_calls=1)(_perform)
     return task.remote(function, job, needs.paths, __version__)
 
 
-def _perform(function: Callable[[Job], Any], job: Job, paths: Sequence[Path], version: str) -> Iterator[Outcome | None]:
-    """The body of a task: tells that it has begun (None), then what became of the job."""
-    yield None
+def _perform(function: Callable[[Job], Any], job: Job, paths: Sequence[Path], version: str) -> Outcome:
+    """The body of a task."""
     use_one_thread()
-    yield _explain_node(paths, version) or attempt(function, job)
+    return _explain_node(paths, version) or attempt(function, job)
 
 
 def _explain_node(paths: Sequence[Path], version: str) -> Outcome | None:
@@ -115,14 +110,14 @@ def _explain_node(paths: Sequence[Path], version: str) -> Outcome | None:
     return None
 
 
-def _next_event(stream: Any, index: int) -> Started | Ended:
-    """What a task has told now.
+def _end(task: ray.ObjectRef, index: int) -> Ended:
+    """What became of a task that has ended.
 
     Raises:
         ClusterError: its node cannot run our code.
     """
     try:
-        outcome: Outcome | None = ray.get(next(stream))
+        result, sentence, machine = ray.get(task)
     except (RayTaskError, RuntimeEnvSetupError, AuthenticationError) as error:
         # Whatever the function itself raises comes back as an outcome.
         reason = str(error).strip().splitlines()[-1]
@@ -130,9 +125,6 @@ def _next_event(stream: Any, index: int) -> Started | Ended:
         raise ClusterError(f"{message}; install the same version on every node") from error
     except RayError as error:
         return Ended(index, error=f"{_explain_death(error)}, {TRIES} times; look at that node's memory", died=True)
-    if outcome is None:
-        return Started(index)
-    result, sentence, machine = outcome
     return Ended(index, result, sentence, machine=machine)
 
 
@@ -143,13 +135,16 @@ def _explain_death(error: RayError) -> str:
     return "its node died" if isinstance(error, NodeDiedError) else "its worker died"
 
 
-def _refuse_misfit(needs: Sequence[Needs]) -> None:
-    """Refuse jobs of which one fits on no node: Ray would wait for such a node for ever."""
+def _count_room(memory: int) -> int:
+    """How many tasks of so many bytes, on a core each, the nodes that are there can hold."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    largest = max((node.get("memory", 0.0) for node in nodes if node.get("CPU", 0.0) >= 1), default=0.0)
-    asked = max((need.memory for need in needs), default=0)
-    if asked > largest:
+    return sum(int(min(node.get("CPU", 0), node.get("memory", 0) // max(memory, 1))) for node in nodes)
+
+
+def _refuse_misfit(memory: int) -> None:
+    """Refuse jobs that fit on no node: Ray would wait for such a node for ever."""
+    if not _count_room(memory):
         raise ClusterError(
-            f"a job asks for a CPU core and {asked / 1e9:.1f} GB of memory, but the largest node of the cluster with a "
-            f"core has {largest / 1e9:.1f} GB; add a larger node, or run without --address"
+            f"a job asks for a CPU core and {memory / 1e9:.1f} GB of memory, and no node of the cluster has both; "
+            "add a larger node, or run without --address"
         )

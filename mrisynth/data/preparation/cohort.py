@@ -137,7 +137,10 @@ def _prepare(
     tracker = Tracker(progress, len(pairs), reasons)
     for subject in skipped:
         tracker.tell(subject, "skipped")
-    failed = _build(jobs_left, workers, tracker)
+    try:
+        failed = _build(jobs_left, workers, tracker)
+    finally:
+        _sweep(store)  # where it was stopped, its workers died in the middle of others
     if failed and not skip:
         raise MrisynthError(f"could not be prepared (the others are finished and stay):\n{_list(failed)}")
     jobs_left = [job for job in jobs_left if job.pair.subject not in failed]
@@ -166,12 +169,16 @@ def _open_store(store: Path) -> None:
 
 
 def _sweep(store: Path) -> None:
-    """Remove the temporary folders of subjects that nobody is building."""
-    for leftover in (store / "subjects").glob(".*.tmp"):
-        key = leftover.name.split(".")[1]
+    """Remove what dead processes left half-written, unless somebody is at it: folders of subjects, and lists."""
+    leftovers = [(path, path.name.split(".")[1]) for path in (store / "subjects").glob(".*.tmp")]
+    leftovers += [(path, name) for name in ("store", "cohort", "digests") for path in store.glob(f".{name}.json.*")]
+    for leftover, name in leftovers:
         try:
-            with lock(store, key).acquire(timeout=0):
-                shutil.rmtree(leftover, ignore_errors=True)
+            with lock(store, name).acquire(timeout=0):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
         except Timeout:
             continue
 

@@ -1,0 +1,29 @@
+"""Ctrl-C and SIGTERM end a command cleanly."""
+
+import signal
+
+import pytest
+import typer
+
+from mrisynth.cli.signals import stoppable
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_block_with_a_sentence_and_its_exit_code(number, capsys):
+    before = signal.getsignal(number)
+    cleaned = []
+    with pytest.raises(typer.Exit) as caught, stoppable("go on with resume"):
+        try:
+            signal.raise_signal(number)
+        finally:
+            cleaned.append(True)
+    assert (caught.value.exit_code, cleaned) == (128 + number, [True])
+    assert "stopped: go on with resume" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_signals_that_a_library_took_can_be_taken_again():
+    with pytest.raises(typer.Exit), stoppable("") as catch:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        catch()
+        signal.raise_signal(signal.SIGTERM)
