@@ -218,8 +218,12 @@ def prepare_cohort(
     from mrisynth.data.jobs import Workers
     from mrisynth.data.preparation.cohort import PreparationConfig, prepare
     from mrisynth.data.quality.decisions import read_decisions
+    from mrisynth.data.store.mirror import remote_of
 
-    if address is not None:  # workers of a cluster have other working directories
+    if address is not None:
+        if remote_of(store):
+            raise UsageError(f"--address cannot prepare into {name_of(store)}; name a folder that all nodes share")
+        # Workers of a cluster have other working directories.
         pairs, store = pairs.absolute(), store.absolute()
     cohort = read_pairs(pairs)
     with stoppable("what is finished stays; the same command goes on with the rest") as catch, ExitStack() as stack:

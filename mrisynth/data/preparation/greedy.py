@@ -80,7 +80,7 @@ def matrix_of(affine: sitk.AffineTransform) -> NDArray[np.float64]:
 def _run(greedy: list[str], arguments: str, folder: Path) -> None:
     """Call greedy in a folder; the Python package takes its arguments as one."""
     parts = [arguments] if greedy[-1] == _CALL else arguments.split()
-    done = subprocess.run([*greedy, *parts], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run([*greedy, *parts], cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"it ended with code {done.returncode}"]
         raise InvalidInputError(f"greedy failed on this pair ({lines[-1]}); try another registration.method")
