@@ -9,7 +9,6 @@ import SimpleITK as sitk
 from mrisynth.data.cohort import Pair
 from mrisynth.data.preparation import subject
 from mrisynth.data.preparation.config import PreparationConfig
-from mrisynth.data.preparation.methods import CorrelationConfig
 
 
 def blob() -> sitk.Image:
@@ -24,10 +23,10 @@ def blob() -> sitk.Image:
 def test_a_deformation_that_makes_things_worse_gives_way_to_the_affine_transform_on_request(
     monkeypatch: pytest.MonkeyPatch, on_worse: str, shift: float, used: float
 ) -> None:
-    def register(low: sitk.Image, high: sitk.Image, config: object) -> sitk.Transform:
-        return sitk.TranslationTransform(3, [shift if isinstance(config, CorrelationConfig) else 0.0, 0.0, 0.0])
+    def stages(low: sitk.Image, high: sitk.Image, config: object) -> tuple[sitk.Transform, sitk.Transform]:
+        return sitk.TranslationTransform(3), sitk.TranslationTransform(3, [shift, 0.0, 0.0])
 
-    monkeypatch.setattr(subject.registration, "register", register)
+    monkeypatch.setattr(subject.registration, "register_stages", stages)
     config = PreparationConfig.model_validate({"registration": {"on_worse": on_worse}})
     job = subject.SubjectJob(Pair("a", Path("low"), Path("high")), Path("store"), config, {})
     transform, fell_back = subject._transform(job, blob(), blob(), blob() > 100)

@@ -51,7 +51,7 @@ def register_by_correlation(
     largest = max(1, min(high.GetSize()) // _FEWEST_SAMPLES)
     found = None
     for level in levels:
-        if level.iterations and level.shrink <= max(2, largest):
+        if level.iterations and (level.shrink <= largest or level is levels[-1]):
             shrink = min(level.shrink, largest)
             found = _descend(low, high, affine, level=level, radius=config.radius, start=found, shrink=shrink)
     assert found is not None, "the last level always runs"

@@ -13,16 +13,6 @@ class _Settings(Config):
     interpolation: Literal["linear", "cubic"] = Field("linear", description="how the low scan is read between voxels")
 
 
-class _Deformable(Config):
-    """What every method that deforms has in common."""
-
-    on_worse: Literal["report", "affine"] = Field(
-        "report",
-        description="where the deformation folds tissue or correlates less than the affine transform alone: flag it, "
-        "or use the affine transform",
-    )
-
-
 class AffineConfig(_Settings):
     """Rotation, shift, scaling and shear by Mattes mutual information."""
 
@@ -33,7 +23,17 @@ class AffineConfig(_Settings):
     affine_iterations: int = Field(200, ge=1, description="most steps of the affine stage at each resolution")
 
 
-class CorrelationConfig(AffineConfig, _Deformable):
+class DeformableConfig(AffineConfig):
+    """What every method has in common that deforms after the affine transform."""
+
+    on_worse: Literal["report", "affine"] = Field(
+        "report",
+        description="where the deformation folds tissue or correlates less than the affine transform alone: flag it, "
+        "or use the affine transform",
+    )
+
+
+class CorrelationConfig(DeformableConfig):
     """The affine transform, then a displacement field by local cross-correlation (the metric of SyN, Avants 2008).
 
     Smoothed in every step, it stays a fold-free field; of all that was measured against phantoms' truth it is the most
@@ -52,7 +52,7 @@ class CorrelationConfig(AffineConfig, _Deformable):
     )
 
 
-class BsplineConfig(AffineConfig, _Deformable):
+class BsplineConfig(DeformableConfig):
     """The affine transform, then a B-spline deformation by Mattes mutual information, up to full resolution.
 
     Stopped after a few steps at each mesh: more of them raise the mutual information and lead away from the truth.
@@ -65,7 +65,7 @@ class BsplineConfig(AffineConfig, _Deformable):
     iterations: int = Field(3, ge=1, description="most steps of LBFGS2 at each mesh")
 
 
-class DemonsConfig(AffineConfig, _Deformable):
+class DemonsConfig(DeformableConfig):
     """The affine transform, then histogram-matched diffeomorphic demons: faster, less exact."""
 
     method: Literal["demons"] = Field("demons", description="affine, then demons; `fast` for short")  # type: ignore[assignment]
@@ -73,7 +73,7 @@ class DemonsConfig(AffineConfig, _Deformable):
     smoothing: float = Field(3.0, gt=0, le=20, description="deviation of the field's smoothing, in voxels of the level")
 
 
-class GreedyConfig(AffineConfig, _Deformable):
+class GreedyConfig(DeformableConfig):
     """The affine transform, then greedy, a program that the user installs: `pip install picsl_greedy`."""
 
     method: Literal["greedy"] = Field("greedy", description="affine, then greedy, if it is installed")  # type: ignore[assignment]

@@ -49,9 +49,17 @@ def register(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.Tr
     Raises:
         InvalidInputError: the two scans cannot be registered.
     """
+    return register_stages(low, high, config)[1]
+
+
+def register_stages(
+    low: sitk.Image, high: sitk.Image, config: AffineConfig
+) -> tuple[sitk.AffineTransform, sitk.Transform]:
+    """As `register`: the affine stage alone, and the whole (the same where the method does not deform)."""
     try:
         with _one_thread():
-            return _register(low, high, config)
+            affine = _affine(low, high, config)
+            return affine, _deform(low, high, affine, config)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise InvalidInputError(
@@ -60,8 +68,8 @@ def register(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.Tr
         ) from error
 
 
-def _register(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.Transform:
-    affine = _affine(low, high, config)
+def _deform(low: sitk.Image, high: sitk.Image, affine: sitk.AffineTransform, config: AffineConfig) -> sitk.Transform:
+    """The affine transform with the deformation of the method, if it has one."""
     match config:
         case CorrelationConfig():
             return sitk.CompositeTransform([affine, register_by_correlation(low, high, affine, config)])
@@ -73,11 +81,6 @@ def _register(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.T
             return register_by_greedy(low, high, affine, config)
         case _:
             return affine
-
-
-def affine_part(config: AffineConfig) -> AffineConfig:
-    """The settings of a method's affine stage, as a method of their own."""
-    return AffineConfig.model_validate(config.model_dump(include=set(AffineConfig.model_fields) - {"method"}))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from mrisynth.data.cohort import Pair
 from mrisynth.data.preparation import alignment, bias, intensity, registration
 from mrisynth.data.preparation.alignment import Alignment
 from mrisynth.data.preparation.config import PreparationConfig
-from mrisynth.data.preparation.methods import GivenConfig
+from mrisynth.data.preparation.methods import DeformableConfig, GivenConfig
 from mrisynth.data.quality.flips import measure_flips
 from mrisynth.data.quality.slices import cut_slices, write_slices
 from mrisynth.data.scans.volumes import read_volume
@@ -156,12 +156,11 @@ def _transform(job: SubjectJob, low: sitk.Image, high: sitk.Image, tissue: sitk.
     if isinstance(config, GivenConfig):
         assert job.pair.low_to_high is not None, "the plan of the preparation saw to it"
         return registration.read_transform(job.pair.low_to_high), False
-    transform = registration.register(low, high, config)
-    if getattr(config, "on_worse", "report") == "report":
-        return transform, False
-    affine = registration.register(low, high, registration.affine_part(config))
-    worse = _worse(low, high, tissue, transform=transform, affine=affine)
-    return (affine, True) if worse else (transform, False)
+    affine, transform = registration.register_stages(low, high, config)
+    asked = isinstance(config, DeformableConfig) and config.on_worse == "affine"
+    if asked and _worse(low, high, tissue, transform=transform, affine=affine):
+        return affine, True
+    return transform, False
 
 
 def _worse(
