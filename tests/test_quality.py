@@ -1,4 +1,6 @@
+import html
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from typer.testing import CliRunner
 
 from mrisynth.cli.data import app
 from mrisynth.data.preparation.alignment import mutual_information
+from mrisynth.data.quality import page
 from mrisynth.data.quality.decisions import read_decisions
 from mrisynth.data.quality.figures import FIGURES, LIMIT, assess, dice, robust_scores
 from mrisynth.data.quality.flips import measure_flips
@@ -16,7 +19,7 @@ from mrisynth.data.quality.pictures import checkerboard
 from mrisynth.data.quality.slices import cut_slices, middle, read_slices, write_slices
 from mrisynth.data.store.prepared import open_cohort
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
-from mrisynth.files import digest
+from mrisynth.files import digest, write_json
 
 FEW = {"ant": "train", "bee": "train", "cat": "validation", "eel": "test"}
 
@@ -179,3 +182,13 @@ def test_the_command_decides_and_prints_figures_or_the_page(store):
     verdicts = {one["subject"]: one["decision"] and one["decision"]["verdict"] for one in answer["subjects"]}
     assert verdicts == {"ant": None, "bee": "excluded", "cat": None, "eel": None}
     assert isinstance(runner.invoke(app, ["quality", str(store), "--reason", "x"]).exception, UsageError)
+
+
+def test_the_page_of_a_remote_store_names_its_url_and_not_the_mirror(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "assess", lambda store: [])
+    monkeypatch.setattr(page, "open_cohort", lambda store: SimpleNamespace(data_key="key"))
+    url = "s3://bucket/store?endpoint_override=127.0.0.1:1&scheme=http"
+    write_json(tmp_path / "remote.json", {"schema_version": 1, "url": url})
+    text = page.write_page(tmp_path, tmp_path / "page").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert html.escape(f"mrisynth data quality '{url}' --exclude", quote=True).replace("&#x27;", "&#39;") in text

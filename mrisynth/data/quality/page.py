@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mrisynth.data.quality.figures import FEWEST, FIGURES, LIMIT, Assessment, assess
 from mrisynth.data.quality.pictures import draw_histograms, write_picture
 from mrisynth.data.store.prepared import open_cohort
+from mrisynth.data.store.records import name_of, quoted
 from mrisynth.files import write_bytes
 
 _HERE = Path(__file__).parent
@@ -23,7 +24,8 @@ def write_page(store: Path, folder: Path) -> Path:
         loader=FileSystemLoader(_HERE, encoding="utf-8"), autoescape=True, undefined=StrictUndefined
     )
     html = environment.get_template("page.html").render(
-        store=str(store),
+        store=name_of(store),
+        quoted_store=quoted(store),
         data_key=open_cohort(store).data_key,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         figures=FIGURES,

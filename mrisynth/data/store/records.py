@@ -83,7 +83,7 @@ def check_version(store: Path) -> None:
         version = read_object(path, remedy).get("schema_version")
     except NotFoundError:
         raise NotFoundError(
-            f"{name_of(store)} is not a prepared store; make one with `mrisynth data prepare PAIRS {_quoted(store)}`"
+            f"{name_of(store)} is not a prepared store; make one with `mrisynth data prepare PAIRS {quoted(store)}`"
         ) from None
     if version is None:
         raise InvalidInputError(f"{path} names no schema_version: {store} is not a store of ours; name another folder")
@@ -106,7 +106,7 @@ def name_of(store: Path) -> str:
     return remote_url(store) or str(store)
 
 
-def _quoted(store: Path) -> str:
+def quoted(store: Path) -> str:
     """How to write a store in a shell, where "&" in a URL would mean something else."""
     return shlex.quote(name_of(store))
 
@@ -137,14 +137,14 @@ def read_cohort(store: Path) -> dict[str, Any]:
     """
     path = store / "cohort.json"
     remedy = (
-        f"delete it and run `mrisynth data prepare PAIRS {_quoted(store)}` again (the count of test reads starts anew)"
+        f"delete it and run `mrisynth data prepare PAIRS {quoted(store)}` again (the count of test reads starts anew)"
     )
     try:
         cohort = read_object(path, remedy, _Cohort)
     except NotFoundError:
         raise NotFoundError(
             f"the preparation of {name_of(store)} has not finished; "
-            f"run `mrisynth data prepare PAIRS {_quoted(store)}` again to continue it"
+            f"run `mrisynth data prepare PAIRS {quoted(store)}` again to continue it"
         ) from None
     names = [entry["subject"] for entry in cohort["subjects"]]
     if len(set(names)) < len(names):

@@ -27,6 +27,7 @@ from mrisynth.data.store.records import (
     is_prepared,
     lock,
     name_of,
+    quoted,
     read_cohort,
     read_record,
     subject_folder,
@@ -294,7 +295,7 @@ def _settle(store: Path, folder: Path, part: Part, *, set_aside: bool, name: str
         return [part]
     again = "prepare again" if folder.parent.name == "subjects" else "the next trial that needs it makes it again"
     if not set_aside:
-        remedy = f"run `mrisynth data verify {store} --set-aside`; then {again}"
+        remedy = f"run `mrisynth data verify {quoted(store)} --set-aside`; then {again}"
         return [Part(part.path, part.state, part.bytes, part.message, remedy)]
     with lock(store, name):
         target = store / "damaged" / f"{folder.parent.name}-{folder.name}"
