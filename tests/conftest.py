@@ -4,11 +4,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from mrisynth.cli import main
+
+if TYPE_CHECKING:
+    from postgres_fixtures import Server
 
 
 class Answer(NamedTuple):
@@ -66,3 +69,12 @@ def phantom_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mrisynth.data.phantom.cohort import make_cohort
 
     return make_cohort(tmp_path_factory.mktemp("phantom"), subjects=3, size=(32, 32, 32), seed=3, jobs=1).parent
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["Server"]:
+    """A PostgreSQL server; whoever stops it starts it again."""
+    from postgres_fixtures import run_postgres
+
+    with run_postgres() as server:
+        yield server

@@ -67,7 +67,8 @@ def drive_stub(folder, wait):
 def drive_real(folder):
     from search_fixtures import SPACE
 
-    from mrisynth.search.driver import Launch, resume_sweep, start_sweep
+    from mrisynth.search.driver import resume_sweep, start_sweep
+    from mrisynth.search.launch import Launch
     from mrisynth.search.space import parse_space
 
     sweep, launch = Path(folder), Launch(max_concurrent=1)

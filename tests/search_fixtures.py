@@ -9,14 +9,14 @@ from typing import Any
 import optuna
 from stub_trial import train_stub
 
-from mrisynth.files import read_json
+from mrisynth.files import read_json, write_json
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, TrialDirectory, read_events, read_records, read_yaml, write_yaml
 from mrisynth.search.attempts import check_attempt, valid_attempt
 from mrisynth.search.conductor import Conductor
-from mrisynth.search.driver import Search
 from mrisynth.search.engine import Capacity
 from mrisynth.search.index_writer import IndexWriter
+from mrisynth.search.launch import Search
 from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
 from mrisynth.search.sampler import SeededSampler
@@ -77,7 +77,7 @@ def make_plan(tmp: Path, **changes: Any) -> Plan:
     return Plan(**{**values, "train": STUB, **changes})
 
 
-def make_search(sweep: SweepDirectory, plan: Plan, *, concurrent: int = 1, seed: int = 1) -> Search:
+def make_search(sweep: SweepDirectory, plan: Plan, *, concurrent: int = 1, seed: int = 1, **more: Any) -> Search:
     """What a driver works with."""
     indexer = Indexer(sweep, metrics={}, config_schema={}, searched=["x", "kind", "bend"])
     return Search(
@@ -87,7 +87,7 @@ def make_search(sweep: SweepDirectory, plan: Plan, *, concurrent: int = 1, seed:
         capacity=Capacity(max_concurrent=concurrent),
         address=None,
         index=IndexWriter(sweep, indexer),
-        progress=lambda _: None,
+        **{"progress": lambda _: None, **more},
     )
 
 
@@ -96,12 +96,13 @@ def make_sweep(tmp: Path, name: str = "sweep") -> SweepDirectory:
     sweep = SweepDirectory(tmp / name)
     sweep.root.mkdir(parents=True)
     write_yaml(sweep.sweep_yaml, {"schema_version": 1, "name": name, "objectives": {"psnr": "maximize"}})
+    write_json(sweep.lineage, {"schema_version": 1, "id": f"id-of-{name}"})
     return sweep
 
 
-def open_conductor(sweep: SweepDirectory, plan: Plan, *, seed: int = 1) -> Conductor:
+def open_conductor(sweep: SweepDirectory, plan: Plan, *, seed: int = 1, **storage: Any) -> Conductor:
     """A conductor over the sweep's study, after reconciling: what a driver does first."""
-    study = open_study(sweep.journal, objectives=plan.objectives, sampler=SeededSampler("tpe", seed))
+    study = open_study(sweep.journal, objectives=plan.objectives, sampler=SeededSampler("tpe", seed), **storage)
     conductor = Conductor(sweep, study, plan)
     conductor.queue_named()
     reconcile(conductor)

@@ -16,7 +16,8 @@ from mrisynth.results.index import read_index
 from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_state, timestamp, write_yaml
 from mrisynth.search import driver
 from mrisynth.search import lease as lease_module
-from mrisynth.search.driver import Again, drive, resume_sweep, start_sweep
+from mrisynth.search.driver import drive, resume_sweep, start_sweep
+from mrisynth.search.launch import Again
 from mrisynth.search.lease import LeaseLostError, hold
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import parse_space, with_overrides

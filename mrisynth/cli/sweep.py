@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from mrisynth.cli.stores import Data, store_at
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from mrisynth.search.driver import SweepOutcome
+    from mrisynth.search.launch import SweepOutcome
 
 GRACE = 20.0
 """As in `search.driver.Launch`, which would be slow to import for a help text."""
@@ -29,6 +30,9 @@ Grace = Annotated[
 Begun = Annotated[Path, typer.Argument(metavar="SWEEP", help="RESULTS/NAME.")]
 Moved = Annotated[
     Path | None, typer.Option(help="The prepared cohort, if it has moved.", parser=store_at, metavar="STORE")
+]
+Storage = Annotated[
+    str | None, typer.Option(metavar="URL", help="The study's database, if it has moved.", show_default=False)
 ]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the space's budget.")]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="Worker-hours in all, instead of the space's budget.")]
@@ -45,6 +49,13 @@ def sweep(
     grace: Grace = GRACE,
     max_trials: MaxTrials = None,
     max_hours: MaxHours = None,
+    storage: Annotated[
+        str,
+        typer.Option(
+            metavar="STORAGE",
+            help="What holds the study: journal or sqlite (a file in the sweep's folder), postgresql://USER@HOST/DB.",
+        ),
+    ] = "journal",
     seed: Annotated[int, typer.Option(help="The same seed suggests the same trials (with one worker).")] = 0,
     set_: Annotated[
         list[str] | None,
@@ -56,7 +67,8 @@ def sweep(
     ] = None,
 ) -> None:
     """Search a space: train, score and compare trials until the budget is spent."""
-    from mrisynth.search.driver import Launch, start_sweep
+    from mrisynth.search.driver import start_sweep
+    from mrisynth.search.launch import Launch
     from mrisynth.search.space import load_space, with_overrides
 
     budget = {"budget.trials": max_trials, "budget.hours": max_hours}
@@ -65,27 +77,26 @@ def sweep(
     for warning in asked.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
-    run_and_report(
-        lambda: start_sweep(
-            asked, store=data, results=results, name=name, seed=seed, launch=launch, progress=say_plain
-        ),
-        results / name,
-    )
+    begin = partial(start_sweep, asked, store=data, results=results, name=name, seed=seed, storage=storage)
+    run_and_report(lambda: begin(launch=launch, progress=say_plain), results / name)
 
 
 def resume(
     sweep: Begun,
     *,
     data: Moved = None,
+    storage: Storage = None,
     address: Address = None,
     max_concurrent: Concurrent = None,
     grace: Grace = GRACE,
 ) -> None:
     """Finish what a sweep began: running trials go on from their checkpoints, nothing is lost, nothing done twice."""
-    from mrisynth.search.driver import Launch, resume_sweep
+    from mrisynth.search.driver import resume_sweep
+    from mrisynth.search.launch import Launch
 
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
-    run_and_report(lambda: resume_sweep(sweep, store=data, launch=launch, progress=say_plain), sweep)
+    go_on = partial(resume_sweep, sweep, store=data, storage=storage)
+    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep)
 
 
 def extend(
@@ -94,18 +105,21 @@ def extend(
     max_trials: Annotated[int | None, typer.Option(min=1, help="Trials in all: more than until now.")] = None,
     max_hours: Annotated[float | None, typer.Option(min=0, help="Worker-hours in all: more than until now.")] = None,
     data: Moved = None,
+    storage: Storage = None,
     address: Address = None,
     max_concurrent: Concurrent = None,
     grace: Grace = GRACE,
 ) -> None:
     """Give a sweep a larger budget, and resume it: the search goes on where it ended."""
-    from mrisynth.search.driver import Again, Launch, resume_sweep
+    from mrisynth.search.driver import resume_sweep
+    from mrisynth.search.launch import Again, Launch
 
     if max_trials is None and max_hours is None:
         raise UsageError("say how far: --max-trials or --max-hours, in all")
     again = Again(budget_trials=max_trials, budget_hours=max_hours)
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
-    run_and_report(lambda: resume_sweep(sweep, store=data, launch=launch, again=again, progress=say_plain), sweep)
+    go_on = partial(resume_sweep, sweep, store=data, storage=storage, again=again)
+    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep)
 
 
 def retry(
@@ -119,18 +133,21 @@ def retry(
         typer.Option(metavar="TRIAL", help="This pruned one instead, to its end; may be given several times."),
     ] = None,
     data: Moved = None,
+    storage: Storage = None,
     address: Address = None,
     max_concurrent: Concurrent = None,
     grace: Grace = GRACE,
 ) -> None:
     """Try lost trials again, each as a new one that starts from the old checkpoint and costs no budget; then resume."""
-    from mrisynth.search.driver import Again, Launch, resume_sweep
+    from mrisynth.search.driver import resume_sweep
+    from mrisynth.search.launch import Again, Launch
     from mrisynth.search.outcome import Kind
 
     kinds: list[Kind] = ["rejected"] if rejected else [] if pruned else ["lost"]
     again = Again(kinds=kinds, trials=pruned or [])
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
-    run_and_report(lambda: resume_sweep(sweep, store=data, launch=launch, again=again, progress=say_plain), sweep)
+    go_on = partial(resume_sweep, sweep, store=data, storage=storage, again=again)
+    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep)
 
 
 def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path) -> None:

@@ -4,7 +4,6 @@ The driver names the one valid attempt in the trial's `fence`; a worker that fin
 and must not write any more. What a worker notes of itself stands in `attempts/<token>.json`.
 """
 
-import errno
 import os
 import secrets
 import socket
@@ -13,12 +12,10 @@ from typing import Literal
 
 from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.results.store import TrialDirectory, timestamp
+from mrisynth.search.storage.outage import is_disk_error
 
 FENCE = "fence"
 """The file in a trial's folder that names the one attempt that may write there."""
-
-_STORAGE = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "ESTALE", "ENXIO", "ENODEV")}
-"""What the system says when a disk is full or gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,7 @@ def note_error(directory: TrialDirectory, token: str, error: Exception) -> None:
 
 def describe_error(error: BaseException) -> Failure:
     """What a worker raised, as a failure: of the storage where a disk is full or gone, else of the worker."""
-    storage = isinstance(error, OSError) and error.errno in _STORAGE
-    return Failure("storage" if storage else "worker", f"{type(error).__name__}: {error}")
+    return Failure("storage" if is_disk_error(error) else "worker", f"{type(error).__name__}: {error}")
 
 
 def noted_failure(directory: TrialDirectory) -> Failure | None:

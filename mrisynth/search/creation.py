@@ -18,13 +18,15 @@ from mrisynth.files import publish, read_json, write_bytes, write_json
 from mrisynth.results.store import SCHEMA_VERSION, SweepDirectory, timestamp, write_shown, write_yaml
 from mrisynth.search.changes import what_was_asked
 from mrisynth.search.space import Space
-from mrisynth.search.storage import JOURNAL
+from mrisynth.search.storage.database import JOURNAL
 from mrisynth.training.evaluation import baselines, shown
 
 _LIBRARIES = ("ray", "optuna", "torch", "numpy", "SimpleITK", "pyarrow")
 
 
-def create_sweep(space: Space, cohort: PreparedCohort, *, results: Path, name: str, seed: int) -> SweepDirectory:
+def create_sweep(
+    space: Space, cohort: PreparedCohort, *, results: Path, name: str, seed: int, storage: str = JOURNAL
+) -> SweepDirectory:
     """Make the folder of a new sweep.
 
     Args:
@@ -33,6 +35,7 @@ def create_sweep(space: Space, cohort: PreparedCohort, *, results: Path, name: s
         results: the folder of all sweeps; made if it is not there.
         name: the sweep's name, a new folder in `results`.
         seed: what the sampler draws by.
+        storage: what holds the study, as `parse_storage` gives it.
 
     Raises:
         UsageError: the name is not a folder's, or is taken.
@@ -41,7 +44,7 @@ def create_sweep(space: Space, cohort: PreparedCohort, *, results: Path, name: s
         raise UsageError(f"the name {name!r} is not usable; take letters, digits, '.', '_' and '-'")
     sweep = SweepDirectory(results / name)
     _refuse_taken(sweep)
-    asked = _asked(space, cohort, name=name, seed=seed)
+    asked = _asked(space, cohort, name=name, seed=seed, storage=storage)
     lineage = {**_lineage(cohort), "asked": what_was_asked(space.text, asked)}
     with publish(sweep.root) as folder:
         _write_cohort(SweepDirectory(folder), cohort)
@@ -76,7 +79,7 @@ def _refuse_taken(sweep: SweepDirectory) -> None:
         )
 
 
-def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int) -> dict[str, Any]:
+def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int, storage: str) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
@@ -87,7 +90,7 @@ def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int) -> dic
         "seed": seed,
         "budget": space.budget.model_dump(),
         "objectives": dict(space.objectives),
-        "storage": JOURNAL,
+        "storage": storage,
         "resources": space.resources.model_dump(),
         "set": space.overrides,
     }

@@ -5,17 +5,16 @@ Whatever killed the driver before, it first finishes what was interrupted, then 
 
 import os
 import socket
-from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 
 from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
-from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError
+from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml
 from mrisynth.search.changes import refuse_changes
@@ -23,87 +22,24 @@ from mrisynth.search.conductor import Conductor
 from mrisynth.search.creation import create_sweep, data_differences
 from mrisynth.search.engine import Capacity, ray_session, run_trials
 from mrisynth.search.index_writer import IndexWriter
+from mrisynth.search.launch import NOTHING, Again, Launch, Progress, Search, SweepOutcome
 from mrisynth.search.lease import Lease, LeaseLostError, hold
-from mrisynth.search.outcome import Kind
 from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import Space, parse_space, with_overrides
+from mrisynth.search.storage.claim import claim, study_name
+from mrisynth.search.storage.database import JOURNAL, is_shared, parse_storage
+from mrisynth.search.storage.door import open_storage
+from mrisynth.search.storage.outage import LASTS, Patience, StorageLostError, persist, wait_for_room
 from mrisynth.search.study import open_study, outcome_kind, queue_retries
 from mrisynth.search.weights import check_weights
 from mrisynth.training.config import TrialConfig, json_schema
 from mrisynth.training.metrics import METRICS
 
-Progress = Callable[[str], None]
-
 LAUNCHES_WITHOUT_PROGRESS = 3
 """How often Ray Tune may break, with no trial ending in between, before the sweep fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Where and how a sweep runs this time; nothing of it changes what is searched.
-
-    Attributes:
-        address: a running Ray cluster; None: Ray on this machine alone.
-        max_concurrent: trials at once; None: what the cluster has room for.
-        max_failures: how often a trial is taken up again after its worker died or raised.
-        grace: how long running trials may take to end their epoch when the sweep is stopped, in seconds.
-    """
-
-    address: str | None = None
-    max_concurrent: int | None = None
-    max_failures: int = 2
-    grace: float = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """What shall be done in a sweep beyond what it began with.
-
-    Attributes:
-        kinds: outcomes of which every trial is tried again, as a new trial that does not count in the budget.
-        trials: pruned trials that are tried again and run to their end.
-        budget_trials: a larger budget of trials in all.
-        budget_hours: a larger budget of worker-hours in all.
-    """
-
-    kinds: Collection[Kind] = ()
-    trials: Collection[int] = ()
-    budget_trials: int | None = None
-    budget_hours: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SweepOutcome:
-    """How a drive ended.
-
-    Attributes:
-        sweep: the sweep's folder.
-        state: "done", or "stopped" where a signal or a request ended it.
-        signal: the signal that stopped it, or None.
-        trials: outcome -> how many trials ended so, in all drives together.
-    """
-
-    sweep: Path
-    state: Literal["done", "stopped"]
-    signal: int | None
-    trials: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """All that a drive works with."""
-
-    sweep: SweepDirectory
-    plan: Plan
-    sampler: SeededSampler
-    capacity: Capacity
-    address: str | None
-    index: IndexWriter
-    progress: Progress
-    grace: float = 0.0
 
 
 def start_sweep(
@@ -113,6 +49,7 @@ def start_sweep(
     results: Path,
     name: str,
     seed: int = 0,
+    storage: str = JOURNAL,
     launch: Launch | None = None,
     progress: Progress = lambda _: None,
 ) -> SweepOutcome:
@@ -124,18 +61,22 @@ def start_sweep(
         results: the folder of all sweeps.
         name: the sweep's name: a new folder in `results`.
         seed: what the sampler draws by.
+        storage: what holds the study: "journal", "sqlite", or "postgresql://USER@HOST/DATABASE".
         launch: where and how it runs.
         progress: called with one sentence whenever something happened.
 
     Raises:
-        UsageError: the name is taken; resume it instead.
+        UsageError: the name is taken (resume it instead), or the storage is unknown.
         InvalidInputError: weights that a trial needs are missing.
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: it cannot go on; `resume_sweep` takes it up again.
     """
+    storage = parse_storage(storage)
+    if is_shared(storage):
+        open_storage(results, storage)
     cohort = open_cohort(store)
     check_weights(space)
-    sweep = create_sweep(space, cohort, results=results, name=name, seed=seed)
+    sweep = create_sweep(space, cohort, results=results, name=name, seed=seed, storage=storage)
     with hold(sweep) as lease:
         return _drive(lease, space, cohort, launch=launch or Launch(), progress=progress)
 
@@ -144,6 +85,7 @@ def resume_sweep(
     path: Path,
     *,
     store: Path | None = None,
+    storage: str | None = None,
     launch: Launch | None = None,
     again: Again | None = None,
     progress: Progress = lambda _: None,
@@ -153,6 +95,7 @@ def resume_sweep(
     Args:
         path: RESULTS/NAME.
         store: the prepared cohort, if it has moved.
+        storage: the URL of the study's database, if it has moved.
         launch: where and how it runs.
         again: what shall be done beyond what the sweep began with.
         progress: called with one sentence whenever something happened.
@@ -164,7 +107,7 @@ def resume_sweep(
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: another driver holds it, or it cannot go on.
     """
-    sweep, again = open_sweep(path), again or Again()
+    sweep, again = open_sweep(path), again or NOTHING
     with hold(sweep) as lease:
         asked = read_yaml(sweep.sweep_yaml)
         refuse_changes(sweep, asked)
@@ -173,7 +116,8 @@ def resume_sweep(
         space = parse_space(sweep.space_yaml.read_text(encoding="utf-8"), asked["space"])
         space = replace(with_overrides(space, asked.get("set", {})), budget=Budget(**asked["budget"]))
         check_weights(space, None if again.kinds or again.trials else sweep)
-        if again.budget_trials or again.budget_hours:
+        asked["storage"] = _moved(asked.get("storage", JOURNAL), storage)
+        if again.budget_trials or again.budget_hours or storage:
             write_yaml(sweep.sweep_yaml, asked)
         return _drive(lease, space, cohort, launch=launch or Launch(), again=again, progress=progress)
 
@@ -192,6 +136,17 @@ def _find_cohort(sweep: SweepDirectory, store: Path) -> PreparedCohort:
             "its trials could not be compared any more, so start a new sweep"
         )
     return cohort
+
+
+def _moved(storage: str, to: str | None) -> str:
+    """Where the study is now.
+
+    Raises:
+        UsageError: it is in the sweep's own folder, and cannot have moved elsewhere.
+    """
+    if to is not None and not is_shared(storage):
+        raise UsageError(f"the study of this sweep is in its own folder ({storage}); leave --storage out")
+    return parse_storage(to or storage)
 
 
 def _larger(budget: dict[str, Any], again: Again) -> dict[str, Any]:
@@ -225,16 +180,29 @@ def plan_of(space: Space, store: Path) -> Plan:
     )
 
 
-def drive(search: Search, lease: Lease, *, again: Again = Again()) -> SweepOutcome:
+def drive(search: Search, lease: Lease, *, again: Again = NOTHING) -> SweepOutcome:
     """Reconcile, then run trials until the budget is spent or somebody asks for an end.
 
-    If Ray Tune's own loop breaks, it is started again on the same study.
+    If Ray Tune's own loop breaks, it is started again on the same study, as soon as disk and storage can be used.
 
     Raises:
         NoCompletedTrialError: it ended and no trial completed.
+        StorageLostError: disk or storage could not be used for minutes.
         MrisynthError: it makes no sense to go on.
     """
     lease.state = "failed"
+    try:
+        return _run(search, lease, again)
+    except StorageLostError:
+        lease.check()
+        if not lease.should_stop():
+            raise
+        lease.state = "stopped"
+        return SweepOutcome(search.sweep.root, "stopped", lease.signal)
+
+
+def _run(search: Search, lease: Lease, again: Again) -> SweepOutcome:
+    patience = _patience(search, lease)
     append_event(search.sweep, "driver-started", pid=os.getpid(), host=socket.gethostname())
     conductor = _take_over(search, lease)
     _queue_again(conductor, again)
@@ -247,6 +215,7 @@ def drive(search: Search, lease: Lease, *, again: Again = Again()) -> SweepOutco
             raise
         except Exception as error:
             lease.check()
+            wait_for_room(search.sweep.root, patience=patience)
             append_event(search.sweep, "engine-broke", message=str(error)[-2000:])
             breaks = 1 if _ended(conductor) > ended else breaks + 1
             if breaks > LAUNCHES_WITHOUT_PROGRESS:
@@ -255,7 +224,7 @@ def drive(search: Search, lease: Lease, *, again: Again = Again()) -> SweepOutco
         if conductor.failure is not None:
             raise conductor.failure
         if not lease.should_stop():
-            conductor = _take_over(search, lease)
+            conductor = _take_over_again(search, lease)
     return _finish(search, conductor, lease)
 
 
@@ -265,7 +234,7 @@ def _drive(
     cohort: PreparedCohort,
     *,
     launch: Launch,
-    again: Again = Again(),
+    again: Again = NOTHING,
     progress: Progress,
 ) -> SweepOutcome:
     sweep = lease.sweep
@@ -280,13 +249,15 @@ def _drive(
         index=IndexWriter(sweep, indexer, check=lease.check),
         progress=progress,
         grace=launch.grace,
+        storage=read_yaml(sweep.sweep_yaml).get("storage", JOURNAL),
     )
     _say_misfits(space, progress)
     try:
         return drive(search, lease, again=again)
     finally:
         with suppress(LeaseLostError):
-            search.index.write()
+            where = f"the disk of {sweep.root}"
+            persist(lambda _: search.index.write(), where=where, patience=_patience(search, lease))
             append_event(sweep, "driver-stopped", state=lease.state)
 
 
@@ -302,8 +273,15 @@ def _queue_again(conductor: Conductor, again: Again) -> None:
 def _take_over(search: Search, lease: Lease) -> Conductor:
     """A conductor over the study as it is on disk, with everything interrupted finished."""
     study = open_study(
-        search.sweep.journal, objectives=search.plan.objectives, sampler=search.sampler, before_write=lease.check
+        search.sweep.journal,
+        objectives=search.plan.objectives,
+        sampler=search.sampler,
+        storage=search.storage,
+        name=study_name(search.sweep, search.storage),
+        before_write=lease.check,
+        patience=_patience(search, lease),
     )
+    claim(study, search.sweep, search.storage)
     conductor = Conductor(
         search.sweep,
         study,
@@ -315,6 +293,17 @@ def _take_over(search: Search, lease: Lease) -> Conductor:
     conductor.queue_named()
     reconcile(conductor)
     return conductor
+
+
+def _take_over_again(search: Search, lease: Lease) -> Conductor:
+    """The same, as soon as disk and storage can be used."""
+    where = f"the disk of {search.sweep.root}"
+    return persist(lambda _: _take_over(search, lease), where=where, patience=_patience(search, lease))
+
+
+def _patience(search: Search, lease: Lease) -> Patience:
+    """An outage of disk or storage is waited for, unless somebody asks for an end meanwhile."""
+    return Patience(LASTS, say=search.progress, interrupted=lease.should_stop)
 
 
 def _launch(search: Search, conductor: Conductor, lease: Lease) -> None:

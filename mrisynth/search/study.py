@@ -16,9 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from mrisynth.errors import InvalidInputError
 from mrisynth.search.outcome import Kind, Outcome
 from mrisynth.search.pruning import Direction, Standing
-from mrisynth.search.storage import JOURNAL, open_storage
+from mrisynth.search.storage.claim import STUDY
+from mrisynth.search.storage.database import JOURNAL
+from mrisynth.search.storage.door import open_storage
+from mrisynth.search.storage.outage import AT_ONCE, Patience
 
-STUDY_NAME = "mrisynth"
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 """What counts in a budget of trials: completed, pruned and rejected, not lost."""
 
@@ -29,8 +31,9 @@ def open_study(
     objectives: Mapping[str, Direction],
     sampler: BaseSampler,
     storage: str = JOURNAL,
-    name: str = STUDY_NAME,
+    name: str = STUDY,
     before_write: Callable[[], None] = lambda: None,
+    patience: Patience = AT_ONCE,
 ) -> optuna.Study:
     """Open the study, or create it if there is none.
 
@@ -38,15 +41,17 @@ def open_study(
         journal: the journal file; its folder is made.
         objectives: metric -> "maximize" or "minimize", the first of them the one that prunes.
         sampler: who suggests.
-        storage: "journal", or the URL of a database (SQLite, PostgreSQL).
+        storage: "journal", "sqlite" (a file beside the journal), or the URL of a database.
         name: the study's name in its storage.
         before_write: called before everything that changes the study; may raise, and then nothing is changed.
+        patience: how long an outage of the storage is waited for.
 
     Raises:
+        StorageLostError: the storage cannot be used.
         InvalidInputError: the stored study has other objectives.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    opened = open_storage(journal, storage, before_write=before_write)
+    opened = open_storage(journal, storage, before_write=before_write, patience=patience)
     pruner = optuna.pruners.NopPruner()
     try:
         study = optuna.load_study(study_name=name, storage=opened, sampler=sampler, pruner=pruner)

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ray.tune import Trainable
 from mrisynth.data.store.mirror import locate
 from mrisynth.results.store import TrialDirectory, read_records
 from mrisynth.search.attempts import check_attempt, note_error, valid_attempt, write_attempt
+from mrisynth.search.storage.outage import LASTS, Patience, StorageLostError, is_disk_error, wait_for_room
 
 Record = dict[str, Any]
 Records = Generator[Record, None, None]
@@ -52,19 +53,27 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         Returns:
             {"record": what `training.trial.run` yields, or a rejection, as JSON}.
         """
-        with _into(self._directory.log):
-            try:
+        try:
+            with _into(self._directory.log):
                 return {"record": json.dumps(self._next_record())}
-            except Exception as error:
-                traceback.print_exc()
-                note_error(self._directory, self._attempt, error)
-                raise
+        except Exception as error:
+            if is_disk_error(error):
+                self._wait_for_room()
+            note_error(self._directory, self._attempt, error)
+            raise
 
     def cleanup(self) -> None:
         """Let go of the trial and its memory."""
         if self._records is not None:
             self._records.close()
         self._records = None
+
+    def _wait_for_room(self) -> None:
+        """Let a full disk cost one attempt and not all of them: fail when it has room again, or when it stays full."""
+        root = self._directory.root
+        size = sum(path.stat().st_size for path in self._directory.checkpoint.rglob("*"))
+        with suppress(StorageLostError):
+            wait_for_room(root, size=size, patience=Patience(LASTS))
 
     def _take(self, config: dict[str, Any]) -> None:
         self._assignment: dict[str, Any] = json.loads(config["assignment"])
@@ -126,7 +135,11 @@ def _rejection(error: Exception) -> Record | None:
 
 @contextmanager
 def _into(log: Path) -> Iterator[None]:
-    """Append what is printed meanwhile to the trial's log."""
+    """Append what is printed meanwhile to the trial's log, and what is raised."""
     with log.open("a", encoding="utf-8", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
-        yield
+        try:
+            yield
+        except Exception:
+            traceback.print_exc()
+            raise
     sys.stdout.flush()
