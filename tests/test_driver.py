@@ -388,3 +388,33 @@ def test_a_sweep_whose_workers_always_fail_raises_why(tmp_path, monkeypatch):
     with pytest.raises(MrisynthError, match="5 trials in a row were lost"):
         search_and_drive(tmp_path, sweep)
     assert outcomes(sweep) == dict.fromkeys(range(5), "lost")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "url"])
+def test_a_study_in_a_database_is_resumed_extended_and_found_where_it_has_moved(store, results, monkeypatch, kind):
+    url, moved = (f"sqlite:///{results.parent / name}.db" for name in ("study", "moved"))
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    storage = "sqlite" if kind == "sqlite" else url
+    begin = space(**{"budget.trials": 1})
+    start_sweep(begin, store=store, results=results, name="mine", seed=3, storage=storage)
+    sweep = SweepDirectory(results / "mine")
+    assert read_yaml(sweep.sweep_yaml)["storage"] == storage
+    assert not sweep.journal.exists()
+    if kind == "sqlite":
+        sweep.root.rename(results / "other")
+        assert resume_sweep(results / "other", again=Again(budget_trials=2)).trials == {"completed": 2}
+        with pytest.raises(UsageError, match="leave --storage out"):
+            resume_sweep(results / "other", storage=url)
+        return
+    (results.parent / "study.db").rename(results.parent / "moved.db")
+    with pytest.raises(InvalidInputError, match=r"has 1 trial and its study .* has none"):
+        resume_sweep(sweep.root)
+    assert resume_sweep(sweep.root, storage=moved, again=Again(budget_trials=2)).trials == {"completed": 2}
+    assert resume_sweep(sweep.root, again=Again(budget_trials=3)).trials == {"completed": 3}
+
+
+@pytest.mark.parametrize("storage", ["nowhere", "postgresql://me:secret@db/mri"])
+def test_a_storage_that_cannot_be_used_leaves_nothing(store, results, storage):
+    with pytest.raises(UsageError):
+        start_sweep(space(), store=store, results=results, name="mine", storage=storage)
+    assert not results.exists()

@@ -1,12 +1,17 @@
 """What is an outage, and how long anybody waits for its end."""
 
 import errno
+from contextlib import nullcontext
 from itertools import count
 
 import pytest
 from optuna.exceptions import StorageInternalError
+from search_fixtures import Executor, make_plan, make_search, make_sweep, outcomes
 from sqlalchemy import exc
 
+from mrisynth.search import driver
+from mrisynth.search.driver import drive
+from mrisynth.search.lease import hold
 from mrisynth.search.storage import outage
 from mrisynth.search.storage.outage import Patience, StorageLostError, is_outage, persist, wait_for_room
 
@@ -91,3 +96,48 @@ def test_a_folder_has_room_when_what_is_to_be_written_fits(tmp_path, monkeypatch
     assert tried == [3_000_000] * 3
     assert len(paused) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def fill_disk(monkeypatch, *, also=lambda: None):
+    """A disk that is full while trials run, and twice when it is looked at after that; `also` happens meanwhile."""
+    full, launches = [2], []
+
+    def run(conductor, index, **_):
+        launches.append(conductor)
+        if len(launches) == 1:
+            conductor.next_trial()
+            raise RuntimeError("Tune tells nobody what it was")
+        Executor(conductor).run()
+
+    def probe(folder, size):
+        full[0] -= 1
+        also()
+        if full[0] >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(driver, "ray_session", lambda _: nullcontext())
+    monkeypatch.setattr(driver, "run_trials", run)
+    monkeypatch.setattr(outage, "_probe", probe)
+    monkeypatch.setattr(outage.time, "sleep", lambda _: None)
+
+
+def test_a_full_disk_is_waited_for_and_the_search_goes_on(tmp_path, monkeypatch):
+    fill_disk(monkeypatch)
+    sweep, said = make_sweep(tmp_path), []
+    search = make_search(sweep, make_plan(tmp_path), progress=said.append)
+    with hold(sweep) as lease:
+        assert drive(search, lease).trials == {"completed": 6}
+    assert [sentence for sentence in said if "disk" in sentence] == [
+        f"the disk of {sweep.root} cannot be used (No space left on device); trying again for 180 s",
+        f"the disk of {sweep.root} can be used again",
+    ]
+    assert outcomes(sweep) == dict.fromkeys(range(6), "completed")
+
+
+def test_whoever_asks_for_an_end_while_the_disk_is_full_gets_it(tmp_path, monkeypatch):
+    sweep = make_sweep(tmp_path)
+    search = make_search(sweep, make_plan(tmp_path))
+    with hold(sweep) as lease:
+        fill_disk(monkeypatch, also=lambda: lease._on_signal(15, None))
+        ended = drive(search, lease)
+    assert (ended.state, ended.signal, lease.state) == ("stopped", 15, "stopped")

@@ -29,8 +29,8 @@ def claim(study: optuna.Study, sweep: SweepDirectory, storage: str) -> None:
     if trials and not study.get_trials(deepcopy=False):
         where = "study/" if not is_shared(storage) else storage
         raise InvalidInputError(
-            f"{sweep.root} has {trials} trials and its study ({where}) has none: it is not the one that the sweep "
-            "began with; put that back, or name a database that has moved: mrisynth resume --storage URL"
+            f"{sweep.root} has {trials} trial{'s' * (trials != 1)} and its study ({where}) has none: it is not the one "
+            "that the sweep began with; put that back, or name a database that has moved: mrisynth resume --storage URL"
         )
     if is_shared(storage):
         home = {"host": socket.gethostname(), "folder": str(sweep.root.resolve())}

@@ -16,7 +16,7 @@ class JournalLock:
     """A kernel lock beside the journal. Unlike Optuna's own locks it is free the moment its holder dies."""
 
     def __init__(self, journal: Path) -> None:
-        self._path = journal.with_name(f"{journal.name}.lock")
+        self._path = journal.with_suffix(".flock")  # not Optuna's name: its dashboard would break our lock
         self._descriptor = -1
 
     def acquire(self) -> bool:
