@@ -19,7 +19,6 @@ import argparse
 import ctypes
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -178,20 +177,43 @@ VARIANTS: dict[str, Callable[..., dict[str, float]]] = {
 
 def in_a_process(variant: str, trials: int, *, torch: bool = False) -> dict[str, float]:
     """What a variant measures in a process of its own, and the processor seconds of it and of all that it started."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         command = [sys.executable, __file__, "one", variant, folder, str(trials), *(["--torch"] if torch else [])]
         path = os.pathsep.join([str(HERE), str(HERE.parent)])
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore", "RAY_AIR_NEW_OUTPUT": "0"}
-        done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-4000:])
-    with suppress(ChildProcessError):
-        while True:
-            os.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return {**found, "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
+        log = Path(folder) / "stderr"
+        with (
+            log.open("wb") as stderr,
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8"
+            ) as process,
+        ):
+            spent = watch_processes(process)
+            printed, _ = process.communicate()
+        if process.returncode:
+            sys.exit(log.read_text(encoding="utf-8")[-4000:])
+    found: dict[str, float] = json.loads(printed.splitlines()[-1])
+    return {**found, "cpu": sum(spent.values())}
+
+
+def watch_processes(process: subprocess.Popen[str]) -> dict[tuple[int, float], float]:
+    """Look five times a second what all processes below this one have spent, until `process` has ended.
+
+    Ray does not wait for its workers, so that the system's own sums lack them.
+
+    Returns:
+        (number, begin) of each process -> processor seconds, as they were seen last.
+    """
+    import psutil
+
+    spent: dict[tuple[int, float], float] = {}
+    while process.poll() is None:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                spent[child.pid, child.create_time()] = times.user + times.system
+        time.sleep(0.2)
+    return spent
 
 
 def adopt_orphans() -> None:
@@ -214,6 +236,45 @@ def compare_torch(arguments: argparse.Namespace) -> None:
         print(f"{variant:34}{(many - few) / arguments.trials:26.2f}", flush=True)
 
 
+# A real trial of about a minute
+
+NETWORKS = {
+    "dcsrn": "{generator: dcsrn, losses: {l1: 1}, epochs: EPOCHS, patches: {size: 32, per_subject: 300}}",
+    "unet with an adversary": (
+        "{generator: unet, unet: {filters: 16, levels: 5}, adversary: patchgan, patchgan: {layers: 2}, "
+        "losses: {l1: 1, adversarial: 0.01}, epochs: EPOCHS, patches: {size: 32, per_subject: 300}}"
+    ),
+}
+
+
+def watch_epochs(arguments: argparse.Namespace) -> None:
+    """Between a trial's first epoch and its last, as the driver heard of them: what was not training or scoring."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    from prepared_fixtures import make_store
+
+    from mrisynth.results.store import SweepDirectory, read_events, read_records
+
+    print(
+        f"{'':28}{'epochs':>8}{'seconds':>9}{'checkpoint, MB':>16}{'platform, ms an epoch':>23}{'of it all, %':>16}"
+    )
+    for name, config in NETWORKS.items():
+        with tempfile.TemporaryDirectory(dir=HERE) as folder:
+            store, space = Path(folder) / "store", Path(folder) / "space.yaml"
+            make_store(store, shape=(64, 80, 72))
+            trial = config.replace("EPOCHS", str(arguments.epochs))
+            space.write_text(f"resources: {{gpu: 0}}\ntrials: {{it: {trial}}}\n", encoding="utf-8")
+            words = ["sweep", space, "--data", store, "--results", folder, "--name", "one"]
+            subprocess.run([sys.executable, "-m", "mrisynth", *map(str, words)], check=True, capture_output=True)
+            sweep = SweepDirectory(Path(folder) / "one")
+            heard = [timestamp_of(event) for event in read_events(sweep) if event["kind"] == "epoch"]
+            worked = [record["seconds"] for record in read_records(sweep.trial(0).history)]
+            size = sum(path.stat().st_size for path in sweep.trial(0).checkpoint.rglob("*"))
+        wall, epochs = heard[-1] - heard[0], len(heard) - 1
+        beside = wall - sum(worked[1:])
+        row = f"{epochs:8}{wall:9.1f}{size / 1e6:16.1f}{1000 * beside / epochs:23.1f}{100 * beside / wall:14.2f}"
+        print(f"{name:28}{row}", flush=True)
+
+
 # Thousands of trials
 
 
@@ -230,16 +291,15 @@ def fill(folder: Path, trials: int) -> None:
     sweep = make_sweep(folder)
 
     def train(config: dict[str, Any], *, directory: Path, **where: Any) -> Iterator[dict[str, Any]]:
-        """The stub, with as many numbers as a real trial has: 12 losses an epoch, 12 scores of 9 subjects."""
+        """The stub, with as many scores as a real trial has: 12 of each of 9 subjects."""
         for record in train_stub(config, directory=directory, **where):
-            losses = {f"loss-{number}": record["train"]["l1"] for number in range(12)}
             summary = directory / "summary.json"
             if record["final"]:
                 scores = {f"score-{number}": record["scores"]["psnr"] for number in range(12)}
                 values = {**record["scores"], **scores}
                 subjects = dict.fromkeys("abcdefghi", values)
                 write_json(summary, {**read_json(summary), "values": values, "subjects": subjects})
-            yield {**record, "train": losses}
+            yield record
 
     for upto in range(1000, trials + 1, 1000):
         plan = make_plan(folder, rungs=(0.25,), keep=0.5, budget=Budget(trials=upto))
@@ -309,6 +369,9 @@ def main() -> None:
     torch = commands.add_parser("torch")
     torch.add_argument("--trials", type=int, default=20)
     torch.set_defaults(run=compare_torch)
+    epoch = commands.add_parser("epoch")
+    epoch.add_argument("--epochs", type=int, default=30)
+    epoch.set_defaults(run=watch_epochs)
     thousands = commands.add_parser("thousands")
     thousands.add_argument("--trials", type=int, default=5000)
     thousands.set_defaults(run=compare_thousands)
