@@ -254,9 +254,7 @@ def watch_epochs(arguments: argparse.Namespace) -> None:
 
     from mrisynth.results.store import SweepDirectory, read_events, read_records
 
-    print(
-        f"{'':28}{'epochs':>8}{'seconds':>9}{'checkpoint, MB':>16}{'platform, ms an epoch':>23}{'of it all, %':>16}"
-    )
+    print(f"{'':28}{'epochs':>8}{'seconds':>9}{'checkpoint, MB':>16}{'platform, ms an epoch':>23}{'of it all, %':>16}")
     for name, config in NETWORKS.items():
         with tempfile.TemporaryDirectory(dir=HERE) as folder:
             store, space = Path(folder) / "store", Path(folder) / "space.yaml"
