@@ -252,13 +252,18 @@ def _drive(
         storage=read_yaml(sweep.sweep_yaml).get("storage", JOURNAL),
     )
     _say_misfits(space, progress)
+    return drive_and_index(search, lease, again=again)
+
+
+def drive_and_index(search: Search, lease: Lease, *, again: Again = NOTHING) -> SweepOutcome:
+    """Drive, and leave an index of what there is, however it ended."""
     try:
         return drive(search, lease, again=again)
     finally:
         with suppress(LeaseLostError):
-            where = f"the disk of {sweep.root}"
+            where = f"the disk of {search.sweep.root}"
             persist(lambda _: search.index.write(), where=where, patience=_patience(search, lease))
-            append_event(sweep, "driver-stopped", state=lease.state)
+            append_event(search.sweep, "driver-stopped", state=lease.state)
 
 
 def _queue_again(conductor: Conductor, again: Again) -> None:
