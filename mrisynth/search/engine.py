@@ -36,6 +36,7 @@ SETTINGS = {
 }
 
 _TOKEN = Path("~/.ray/auth_token")
+_STAGING = ".tune-"
 
 REACHED_WITHIN = 10.0
 """How long the head of a cluster may take to accept a connection, in seconds."""
@@ -116,7 +117,9 @@ def run_trials(
 
     conductor.gpu, concurrent = _fit(capacity)
     ending = Ending(should_stop, grace, conductor.progress)
-    staging = Path(tempfile.mkdtemp(prefix=".tune-", dir=conductor.sweep.root))
+    for left in conductor.sweep.root.glob(f"{_STAGING}*"):  # by a driver that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
         failures = stack.enter_context(watch())
