@@ -105,6 +105,7 @@ def main() -> None:
     mrisynth("data", "check", pairs)
     mrisynth("data", "prepare", pairs, out / "store")
     mrisynth("data", "info", out / "store")
+    mrisynth("data", "quality", out / "store")
     mrisynth("sweep", space, "--data", out / "store", "--results", out / "results", "--name", "real")
     mrisynth("top", out / "results" / "real")
     print(*sorted((out / "results" / "real" / "trials").glob("*/images/*.png")), sep="\n")

@@ -19,7 +19,7 @@ from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import Search
 from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
-from mrisynth.search.sampler import SeededSampler
+from mrisynth.search.sampler import Name, SeededSampler
 from mrisynth.search.settings import Budget
 from mrisynth.search.study import open_study
 
@@ -100,9 +100,11 @@ def make_sweep(tmp: Path, name: str = "sweep") -> SweepDirectory:
     return sweep
 
 
-def open_conductor(sweep: SweepDirectory, plan: Plan, *, seed: int = 1, **storage: Any) -> Conductor:
+def open_conductor(
+    sweep: SweepDirectory, plan: Plan, *, seed: int = 1, sampler: Name = "tpe", **storage: Any
+) -> Conductor:
     """A conductor over the sweep's study, after reconciling: what a driver does first."""
-    study = open_study(sweep.journal, objectives=plan.objectives, sampler=SeededSampler("tpe", seed), **storage)
+    study = open_study(sweep.journal, objectives=plan.objectives, sampler=SeededSampler(sampler, seed), **storage)
     conductor = Conductor(sweep, study, plan)
     conductor.queue_named()
     reconcile(conductor)

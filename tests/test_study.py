@@ -133,7 +133,7 @@ def test_rungs_are_kept_with_their_verdicts(journal):
     record_rung(study, first, Standing("cnn", 0, 8.0), epoch=2, pruned=False)
     record_rung(study, second, Standing("gan", 1, 7.0), epoch=6, pruned=True)
     again = reopen(journal)
-    assert list(standings(again, but=first)) == [Standing("gan", 1, 7.0)]
+    assert list(standings(again, 1, but=first)) == [Standing("gan", 1, 7.0)]
     assert [find_verdict(again, first, 0), find_verdict(again, second, 1), find_verdict(again, first, 1)] == [
         False,
         True,

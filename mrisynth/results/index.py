@@ -201,7 +201,7 @@ def _checked_manifest(path: Path) -> dict[str, Any]:
 
 def _read_table(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, memory_map=False)
+        return pq.ParquetFile(path).read()  # `read_table` imports all of pyarrow.dataset, which takes longer
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
     except (pa.ArrowException, OSError) as error:

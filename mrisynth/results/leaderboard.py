@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mrisynth.errors import NotFoundError
 from mrisynth.results.index import Index, open_index
@@ -75,12 +77,15 @@ def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bo
     known = {*index.metrics, *index.objectives, *index.manifest["metrics"]}
     if metric not in known:
         raise NotFoundError(f"unknown metric {metric!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
-    rows = index.trials.to_pylist()
-    ranked = sorted(rows, key=lambda row: _rank(row, metric, index.direction(metric)))
+    rows = _columns(index.trials, ("trial", "outcome", f"value.{metric}"))
+    places = sorted(range(len(rows)), key=lambda place: _rank(rows[place], metric, index.direction(metric)))
     chosen = pareto_front(index) if pareto else None
-    kept = [row for row in ranked if chosen is None or row["trial"] in chosen][:k]
-    gained = gains(index, metric, [row["trial"] for row in kept])
-    return [_row(row, index.metrics, gained.get(row["trial"], {})) for row in kept]
+    kept = [place for place in places if chosen is None or rows[place]["trial"] in chosen][:k]
+    gained = gains(index, metric, [rows[place]["trial"] for place in kept])
+    shown = _columns(
+        index.trials.take(pa.array(kept, pa.int64())), (*_PLAIN, *(f"value.{name}" for name in index.metrics), "config")
+    )
+    return [_row(row, index.metrics, gained.get(row["trial"], {})) for row in shown]
 
 
 def first_objective(index: Index) -> str:
@@ -97,8 +102,8 @@ def gains(index: Index, metric: str, trials: Iterable[int]) -> dict[int, dict[st
     sign = 1 if index.direction(metric) == "maximize" else -1
     wanted = set(trials)
     scores: dict[int, dict[str, float]] = {}
-    for row in index.subjects.to_pylist():
-        if row["metric"] == metric and row["trial"] in wanted:
+    for row in index.subjects.filter(pc.equal(index.subjects["metric"], metric)).to_pylist():
+        if row["trial"] in wanted:
             scores.setdefault(row["trial"], {})[row["subject"]] = row["value"]
     baselines = {name: _baseline(index, name, metric) for name in BASELINES}
     return {trial: _gains(subjects, baselines, sign) for trial, subjects in scores.items()}
@@ -109,12 +114,18 @@ def pareto_front(index: Index) -> set[int]:
     names = [f"value.{name}" for name in index.objectives]
     if not names or not set(names) <= set(index.trials.column_names):
         return set()
-    rows = [row for row in index.trials.to_pylist() if row["outcome"] == "completed"]
-    rows = [row for row in rows if all(row[name] is not None for name in names)]
+    rows = _columns(index.trials, ("trial", "outcome", *names))
+    rows = [row for row in rows if row["outcome"] == "completed" and all(row[name] is not None for name in names)]
     signs = [1 if index.direction(name) == "maximize" else -1 for name in index.objectives]
     points = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names)) * signs
     beaten = [bool(((points >= point).all(1) & (points > point).any(1)).any()) for point in points]
     return {row["trial"] for row, lost in zip(rows, beaten, strict=True) if not lost}
+
+
+def _columns(table: pa.Table, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows of some columns alone, where there are such: thousands of whole rows take long."""
+    rows: list[dict[str, Any]] = table.select([name for name in names if name in table.column_names]).to_pylist()
+    return rows
 
 
 def _rank(row: Mapping[str, Any], metric: str, direction: str) -> tuple[int, float, int]:
@@ -133,7 +144,8 @@ def _row(row: Mapping[str, Any], metrics: list[str], gained: dict[str, dict[str,
 
 def _reasons(index: Index) -> list[dict[str, Any]]:
     """How often trials were rejected, lost or stopped for each reason, with the last one's sentence."""
-    rows = [row for row in index.trials.to_pylist() if row["reason"] is not None]
+    rows = _columns(index.trials, ("trial", "outcome", "reason", "message"))
+    rows = [row for row in rows if row["reason"] is not None]
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault((row["outcome"], row["reason"]), []).append(row)

@@ -252,8 +252,13 @@ class Conductor:
         begun = sum("retry_of" not in trial.user_attrs for trial in finished) + sum(
             live.counts for live in self.live.values()
         )
-        seconds = seconds_spent(self.study) + sum(live.seconds for live in self.live.values())
-        return begun < (budget.trials or math.inf) and seconds < 3600 * (budget.hours or math.inf)
+        if begun >= (budget.trials or math.inf):
+            return False
+        return budget.hours is None or self._seconds() < 3600 * budget.hours
+
+    def _seconds(self) -> float:
+        """How long workers trained until now."""
+        return seconds_spent(self.study) + sum(live.seconds for live in self.live.values())
 
     def _configure(self, trial: optuna.Trial, name: str | None) -> TrialPlan:
         if name is None:

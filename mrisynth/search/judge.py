@@ -87,7 +87,8 @@ class Judge:
         verdict = False
         if self.plan.keep is not None and not live.whole:
             direction = next(iter(self.plan.objectives.values()))
-            verdict = should_prune(standings(self.study, but=number), own, direction=direction, keep=self.plan.keep)
+            others = standings(self.study, rung, but=number)
+            verdict = should_prune(others, own, direction=direction, keep=self.plan.keep)
         record_rung(self.study, number, own, epoch=epoch, pruned=verdict)
         append_event(self.sweep, "rung", number=number, epoch=epoch, rung=rung, value=value, pruned=verdict)
         return verdict

@@ -85,7 +85,8 @@ def take_trial(study: optuna.Study, number: int) -> optuna.Trial:
 
 def find_trial(study: optuna.Study, number: int) -> FrozenTrial:
     """The stored trial of that number."""
-    return study.get_trials(deepcopy=False)[number]
+    storage = study._storage  # the study's own way leads over all its trials
+    return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
 
 def waiting_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -172,13 +173,12 @@ def find_verdict(study: optuna.Study, number: int, rung: int) -> bool | None:
     return None if stored is None else bool(stored["pruned"])
 
 
-def standings(study: optuna.Study, *, but: int) -> Iterator[Standing]:
-    """Where every trial but one stands on the rungs it has reached."""
+def standings(study: optuna.Study, rung: int, *, but: int) -> Iterator[Standing]:
+    """Where every trial but one stands that has reached a rung."""
+    key = f"rung:{rung}"
     for trial in study.get_trials(deepcopy=False):
-        if trial.number != but:
-            for key, stored in trial.user_attrs.items():
-                if key.startswith("rung:"):
-                    yield Standing(stored["family"], int(key.removeprefix("rung:")), stored["value"])
+        if trial.number != but and (stored := trial.user_attrs.get(key)) is not None:
+            yield Standing(stored["family"], rung, stored["value"])
 
 
 def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0) -> None:
