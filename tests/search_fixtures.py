@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 from stub_trial import train_stub
 
 from mrisynth.files import read_json, write_json
@@ -14,6 +13,7 @@ from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, TrialDirectory, read_events, read_records, read_yaml, write_yaml
 from mrisynth.search.attempts import check_attempt, valid_attempt
 from mrisynth.search.conductor import Conductor
+from mrisynth.search.drill.toy import ToyConfig, suggest_toy
 from mrisynth.search.engine import Capacity
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import Search
@@ -43,32 +43,7 @@ search:
 """A real space of networks so small that they train in seconds."""
 
 STUB = "stub_trial:train_stub"
-
-
-@dataclass(frozen=True)
-class StubConfig:
-    """What a real `TrialConfig` looks like to the search."""
-
-    values: dict[str, Any]
-
-    @property
-    def family(self) -> str:
-        return "gan" if self.values.get("gan") else "cnn"
-
-    @property
-    def epochs(self) -> int:
-        return int(self.values.get("epochs", 4))
-
-    def dump(self) -> dict[str, Any]:
-        return {"epochs": 4, **self.values}
-
-
-def suggest_stub(trial: optuna.Trial) -> StubConfig:
-    """One number, one choice, and a number that exists for one choice only."""
-    x = trial.suggest_float("x", 0.0, 1.0)
-    kind = trial.suggest_categorical("kind", ["plain", "bent"])
-    bend = trial.suggest_int("bend", 1, 9) if kind == "bent" else 0
-    return StubConfig({"x": x, "kind": kind, "bend": bend})
+StubConfig, suggest_stub = ToyConfig, suggest_toy
 
 
 def make_plan(tmp: Path, **changes: Any) -> Plan:

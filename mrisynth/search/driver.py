@@ -20,7 +20,7 @@ from mrisynth.results.store import SweepDirectory, append_event, open_sweep, rea
 from mrisynth.search.changes import refuse_changes
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.creation import create_sweep, data_differences
-from mrisynth.search.engine import Capacity, ray_session, run_trials
+from mrisynth.search.engine import Capacity, clear_staging, ray_session, run_trials
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import NOTHING, Again, Launch, Progress, Search, SweepOutcome
 from mrisynth.search.lease import Lease, LeaseLostError, hold
@@ -277,6 +277,7 @@ def _queue_again(conductor: Conductor, again: Again) -> None:
 
 def _take_over(search: Search, lease: Lease) -> Conductor:
     """A conductor over the study as it is on disk, with everything interrupted finished."""
+    clear_staging(search.sweep)
     study = open_study(
         search.sweep.journal,
         objectives=search.plan.objectives,

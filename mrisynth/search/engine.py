@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mrisynth.errors import ClusterError, UsageError
+from mrisynth.results.store import SweepDirectory
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.index_writer import IndexWriter
 
@@ -117,8 +118,6 @@ def run_trials(
 
     conductor.gpu, concurrent = _fit(capacity)
     ending = Ending(should_stop, grace, conductor.progress)
-    for left in conductor.sweep.root.glob(f"{_STAGING}*"):  # by a driver that was killed
-        shutil.rmtree(left, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
@@ -143,6 +142,12 @@ def run_trials(
                 verbose=0,
             ),
         ).fit()
+
+
+def clear_staging(sweep: SweepDirectory) -> None:
+    """Remove what Tune wrote for drivers that were killed."""
+    for left in sweep.root.glob(f"{_STAGING}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _has_token() -> bool:

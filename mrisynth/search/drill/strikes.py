@@ -10,7 +10,7 @@ import psutil
 
 from mrisynth.files import write_bytes
 from mrisynth.search.drill.kills import Kill
-from mrisynth.search.drill.supervision import Drives, FailedError
+from mrisynth.search.drill.supervision import Drives
 from mrisynth.search.drill.toy import hog_file
 from mrisynth.search.drill.traps import clear_trap, set_trap
 

@@ -103,10 +103,6 @@ class Drives:
                 raise FailedError(f"nothing happened for {WAITS:.0f} s")
             time.sleep(_LOOK_EVERY)
 
-    def wait_for_end(self) -> int:
-        """Wait until the driver has ended: its exit code, negative for a signal."""
-        return self.wait_for(lambda: self.driver.poll())
-
     def kill(self) -> int:
         """End the driver as `kill -9` does: its process id."""
         self.driver.kill()

@@ -114,7 +114,8 @@ def train_toy(
         confirm: called before anything is written; raises where the trial is another attempt's by now.
         spend: called with (config, epoch, trial) in every epoch.
     """
-    trial, state = TrialDirectory(directory), {"epoch": 0}
+    trial = TrialDirectory(directory)
+    state: dict[str, Any] = {"epoch": 0, "history": []}
     checkpoint = trial.checkpoint / "state.json"
     if checkpoint.is_file():
         state = read_json(checkpoint)
@@ -124,7 +125,7 @@ def train_toy(
         _summarize(trial, config, state["history"][-1])
         if state["history"][-1]["final"] or not whole:
             yield state["history"][-1]
-    history = state.get("history", [])
+    history = state["history"]
     for epoch in range(state["epoch"] + 1, config["epochs"] + 1):
         confirm()
         append_record(begun_file(trial), {"epoch": epoch, "attempt": attempt, "pid": os.getpid()})

@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 from mrisynth.results.store import SweepDirectory
-from mrisynth.search.drill.traps import SetTrap, Trap, arm, trap_file
+from mrisynth.search.drill.traps import SetTrap, arm, trap_file
 
 
 def main(folder: Path) -> None:
     """Start the sweep or go on with it, to its end or into a trap."""
     sweep = SweepDirectory(folder)
-    arm(SetTrap(trap_file(sweep), Trap()))
+    arm(SetTrap(trap_file(sweep)).look)
     from mrisynth.search.drill.toy_sweep import toy_search
     from mrisynth.search.driver import drive_and_index
     from mrisynth.search.lease import hold

@@ -8,7 +8,8 @@ event, when the next epoch is being trained), "half-index:N" (the Nth index has 
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mrisynth.results.store import SweepDirectory
 
 NEVER = "never"
 
-LATER = 0.2
+LATER = 0.1
 """Seconds from one epoch's record into the middle of the next epoch."""
 
 _COUNTS = {"mid-epoch": "epoch", "half-index": "index-begin"}
@@ -84,30 +85,35 @@ class SetTrap:
     """The trap that stands in the trap file of a sweep, whenever it was set."""
 
     path: Path
-    trap: Trap
-    stamp: int = 0
+    _trap: Trap = field(default_factory=Trap)
+    _stamp: int = 0
 
     def look(self) -> Trap:
         """The trap as it is now; one that was set anew counts from now on."""
         try:
             stamp = self.path.stat().st_mtime_ns
-            if stamp != self.stamp:
-                self.stamp, self.trap = stamp, Trap.parse(self.path.read_text(encoding="utf-8"))
+            if stamp != self._stamp:
+                self._stamp, self._trap = stamp, Trap.parse(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            self.trap = Trap()
-        return self.trap
+            self._trap = Trap()
+        return self._trap
 
 
-def arm(standing: SetTrap) -> None:
-    """Let this process walk into a trap, before anything else has imported what this changes."""
-    append_event, write_json = store.append_event, index.write_json
+def arm(look: Callable[[], Trap]) -> None:
+    """Let this process walk into a trap, before anything else has imported what this changes.
+
+    Args:
+        look: the trap as it is now; called whenever something happens.
+    """
+    indexing: Any = index
+    append_event, write_json = store.append_event, indexing.write_json
 
     def append_and_look(sweep: SweepDirectory, kind: str, **fields: Any) -> None:
         append_event(sweep, kind, **fields)
-        standing.look().hear(kind)
+        look().hear(kind)
 
     def look_and_write(path: Path, value: Any) -> None:
-        standing.look().hear_manifest()
+        look().hear_manifest()
         write_json(path, value)
 
-    store.append_event, index.write_json = append_and_look, look_and_write
+    store.append_event, indexing.write_json = append_and_look, look_and_write
