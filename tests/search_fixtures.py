@@ -1,7 +1,7 @@
 """A space so small that a search over it takes no time; and an executor without Ray."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,19 @@ from stub_trial import train_stub
 
 from mrisynth.files import read_json, write_json
 from mrisynth.results.index import Indexer
-from mrisynth.results.store import SweepDirectory, TrialDirectory, read_events, read_records, read_yaml, write_yaml
+from mrisynth.results.store import (
+    SweepDirectory,
+    TrialDirectory,
+    read_events,
+    read_records,
+    read_yaml,
+    write_heartbeat,
+    write_yaml,
+)
 from mrisynth.search.attempts import check_attempt, valid_attempt
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.drill.toy import ToyConfig, suggest_toy
+from mrisynth.search.drill.toy_sweep import ToySettings, make_toy_sweep, toy_plan
 from mrisynth.search.engine import Capacity
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import Search
@@ -21,6 +30,7 @@ from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
 from mrisynth.search.sampler import Name, SeededSampler
 from mrisynth.search.settings import Budget
+from mrisynth.search.storage.claim import study_name
 from mrisynth.search.study import open_study
 
 SPACE = """
@@ -84,6 +94,17 @@ def open_conductor(
     conductor.queue_named()
     reconcile(conductor)
     return conductor
+
+
+def make_toy(tmp: Path, *, stop_after: int | None = None, **settings: Any) -> SweepDirectory:
+    """A toy sweep that ran undisturbed, without Ray, to its end or until so many trials had ended."""
+    asked = ToySettings(wait=0.0, **settings)
+    sweep = make_toy_sweep(tmp, "toy", asked)
+    plan = toy_plan(tmp, replace(asked, trials=stop_after or asked.trials))
+    Executor(open_conductor(sweep, plan, storage=asked.storage, name=study_name(sweep, asked.storage))).run()
+    IndexWriter(sweep, Indexer(sweep)).write()
+    write_heartbeat(sweep, state="done")
+    return sweep
 
 
 @dataclass

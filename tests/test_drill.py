@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from search_fixtures import Executor, make_toy, open_conductor
+from search_fixtures import make_toy
 
 from mrisynth.files import write_bytes
-from mrisynth.results.store import append_record, read_yaml
+from mrisynth.results.store import append_record
 from mrisynth.search.drill.checks import find_damage
 from mrisynth.search.drill.drill import remove_drill, run_drill
 from mrisynth.search.drill.kills import KINDS, draw_kills, kills_of

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +14,14 @@ from mrisynth.search.drill.checks import begun_twice, find_damage
 from mrisynth.search.drill.kills import Kill
 from mrisynth.search.drill.strikes import SkippedError, strike
 from mrisynth.search.drill.supervision import Drives, FailedError, SpentError
-from mrisynth.search.drill.toy_sweep import ToySettings, enlarge_budget, forget_study, make_toy_sweep, open_toy_study
+from mrisynth.search.drill.toy_sweep import (
+    ToySettings,
+    enlarge_budget,
+    forget_study,
+    make_toy_sweep,
+    open_toy_study,
+    read_toy_settings,
+)
 from mrisynth.search.driver import count_outcomes
 from mrisynth.search.launch import Progress
 
@@ -40,7 +47,7 @@ class Strike:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """What a drill found.
 
@@ -50,19 +57,21 @@ class Verdict:
         strikes: the kills.
         skipped: the kills that cannot be tried here, and why.
         trials: outcome -> how many trials ended so.
+        budget: how many there should be.
         again: how many epochs were interrupted and therefore begun again.
         drives: how often a driver was started.
         seconds: how long it took.
     """
 
     sweep: Path
-    damage: list[str]
-    strikes: list[Strike]
-    skipped: list[str]
-    trials: dict[str, int]
-    again: int
-    drives: int
-    seconds: float
+    damage: list[str] = field(default_factory=list)
+    strikes: list[Strike] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    trials: dict[str, int] = field(default_factory=dict)
+    budget: int = 0
+    again: int = 0
+    drives: int = 0
+    seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -86,38 +95,44 @@ def run_drill(
         StorageLostError: the storage cannot be used.
     """
     sweep = make_toy_sweep(results, f"resume-drill-{datetime.now():%Y%m%d-%H%M%S}", settings)
-    open_toy_study(sweep)  # a wrong name is told at once, before anything is killed
-    drives, strikes, skipped, damage = Drives(sweep), [], [], []
+    try:
+        open_toy_study(sweep)
+    except MrisynthError:  # told at once, before anything is killed
+        shutil.rmtree(sweep.root)
+        raise
+    drives, verdict = Drives(sweep), Verdict(sweep.root)
     try:
         for kill in kills:
-            try:
-                detail = _insist(drives, kill)
-                strikes.append(Strike(kill.words, detail, drives.seconds))
-                say(f"{drives.seconds:4.0f} s  killed {kill.words} ({detail})")
-            except SkippedError as reason:
-                skipped.append(f"{kill.words}: {reason}")
-            except FailedError as failure:
-                damage.append(f"{kill.words}: {failure}")
-        damage += _finish(drives)
+            _try(kill, drives, verdict, say)
+        verdict.damage += _finish(drives)
     finally:
         drives.abandon()
-    damage += find_damage(sweep)
-    return Verdict(
-        sweep=sweep.root,
-        damage=damage,
-        strikes=strikes,
-        skipped=skipped,
-        trials=count_outcomes(open_toy_study(sweep)),
-        again=begun_twice(sweep),
-        drives=drives.count,
-        seconds=drives.seconds,
-    )
+    verdict.seconds, verdict.drives = drives.seconds, drives.count
+    verdict.damage += find_damage(sweep)
+    verdict.trials |= count_outcomes(open_toy_study(sweep))
+    verdict.budget, verdict.again = read_toy_settings(sweep).trials, begun_twice(sweep)
+    return verdict
 
 
 def remove_drill(folder: Path) -> None:
     """Remove what a drill left: its folder, and its study where that is in a database."""
     forget_study(SweepDirectory(folder))
     shutil.rmtree(folder)
+
+
+def _try(kill: Kill, drives: Drives, verdict: Verdict, say: Progress) -> None:
+    """Carry out a kill, and note what came of it."""
+    try:
+        detail = _insist(drives, kill)
+    except SkippedError as reason:
+        verdict.skipped.append(f"{kill.words}: {reason}")
+        say(f"not tried: {kill.words} ({reason})")
+    except (FailedError, MrisynthError) as failure:
+        verdict.damage.append(f"{kill.words}: {failure}")
+        say(f"{drives.seconds:4.0f} s  {kill.words}: {failure}")
+    else:
+        verdict.strikes.append(Strike(kill.words, detail, drives.seconds))
+        say(f"{drives.seconds:4.0f} s  killed {kill.words} ({detail})")
 
 
 def _insist(drives: Drives, kill: Kill) -> str:
