@@ -6,6 +6,7 @@ With the driver's five kills of `test_resume_drill.py` (journal, one objective, 
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from search_fixtures import make_toy
@@ -20,25 +21,26 @@ from mrisynth.search.drill.toy_sweep import ToySettings, open_toy_study
 from mrisynth.search.storage.database import parse_storage
 
 ONE, TWO = {"psnr": "maximize"}, {"psnr": "maximize", "ssim": "maximize"}
-drill = pytest.mark.parametrize(
-    ("storage", "objectives", "pruning", "kinds"),
-    [
-        ("journal", TWO, False, ["ask", "worker", "random"]),
-        ("sqlite", ONE, False, ["outcome", "raylet", "resuming"]),
-        ("sqlite", TWO, True, ["worker", "index", "memory"]),
-        ("postgresql", ONE, True, ["epoch", "reconciled", "worker"]),
-        ("postgresql", TWO, False, ["outcome", "random", "ask"]),
-    ],
-)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@drill
-def test_whatever_is_killed_nothing_is_lost_or_doubled(tmp_path, storage, objectives, pruning, kinds, request):
-    url = request.getfixturevalue("postgres").new_database() if storage == "postgresql" else storage
-    settings = ToySettings(storage=parse_storage(url), objectives=objectives, pruning=pruning, trials=8, wait=0.1)
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        (ToySettings("journal", TWO, pruning=False), ["ask", "worker", "random"]),
+        (ToySettings("sqlite", ONE, pruning=False), ["outcome", "raylet", "resuming"]),
+        (ToySettings("sqlite", TWO, pruning=True), ["worker", "index", "memory"]),
+        (ToySettings("postgresql", ONE, pruning=True), ["epoch", "reconciled", "worker"]),
+        (ToySettings("postgresql", TWO, pruning=False), ["outcome", "random", "ask"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else value.storage,
+)
+def test_whatever_is_killed_nothing_is_lost_or_doubled(tmp_path, settings, kinds, request):
+    if settings.storage == "postgresql":
+        settings = replace(settings, storage=request.getfixturevalue("postgres").new_database())
+    settings = replace(settings, trials=8, wait=0.1)
     verdict = run_drill(tmp_path, settings=settings, kills=kills_of(kinds), say=print)
     assert verdict.damage == []
     assert [strike.what for strike in verdict.strikes] == [
@@ -46,7 +48,7 @@ def test_whatever_is_killed_nothing_is_lost_or_doubled(tmp_path, storage, object
     ]
     assert all("memory" in reason for reason in verdict.skipped)
     assert verdict.trials.get("lost", 0) == verdict.trials.get("rejected", 0) == 0
-    assert ("pruned" in verdict.trials) == pruning
+    assert ("pruned" in verdict.trials) == settings.pruning
 
 
 @pytest.mark.ray

@@ -36,9 +36,7 @@ SETTINGS = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
 }
 
-TOKEN = Path("~/.ray/auth_token")
-"""Where Ray keeps its token, unless told otherwise."""
-
+_TOKEN = Path("~/.ray/auth_token")
 _STAGING = ".tune-"
 
 REACHED_WITHIN = 10.0
@@ -155,7 +153,7 @@ def clear_staging(sweep: SweepDirectory) -> None:
 def _has_token() -> bool:
     """Whether there is a token for Ray to show to a cluster, in one of the places where Ray looks."""
     given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return given or TOKEN.expanduser().is_file()
+    return given or _TOKEN.expanduser().is_file()
 
 
 def _refuse_unreachable(address: str) -> None:
@@ -181,8 +179,8 @@ def connect(address: str | None) -> None:
     try:
         if address is None:
             ray.init(address="local", include_dashboard=False, **quiet)
-            if TOKEN.expanduser().is_file():
-                TOKEN.expanduser().chmod(0o600)
+            if _TOKEN.expanduser().is_file():
+                _TOKEN.expanduser().chmod(0o600)
         else:
             _refuse_unreachable(address)
             ray.init(address=address, runtime_env={"env_vars": SETTINGS}, **quiet)

@@ -21,7 +21,7 @@ from mrisynth import __version__
 Level = Literal["ok", "warning", "error"]
 
 LEAST_MEMORY = 2e9
-"""Bytes of free memory under which a search is tight: Ray's own processes take half a GB, and each trial loads torch."""
+"""Bytes of free memory under which a search is tight: Ray itself takes half a GB, and each trial loads torch."""
 
 LEAST_DISK = 5e9
 """Bytes of free disk under which a results folder may soon be full."""

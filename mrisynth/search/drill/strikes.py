@@ -44,7 +44,7 @@ def strike(drives: Drives, kill: Kill) -> str:
         return _spring_trap(drives, kill.trap)
     drives.ensure()
     epoch = drives.wait_for(lambda: _last_epoch(drives))
-    time.sleep(kill.delay)
+    drives.pause(kill.delay)
     if kill.victim == "worker":
         return _kill_worker(drives)
     if kill.victim == "ray":

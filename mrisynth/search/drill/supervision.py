@@ -103,6 +103,16 @@ class Drives:
                 raise FailedError(f"nothing happened for {WAITS:.0f} s")
             time.sleep(_LOOK_EVERY)
 
+    def pause(self, seconds: float) -> None:
+        """Wait so many seconds with a driver that lives.
+
+        Raises:
+            SpentError: the driver has done its work before.
+            FailedError: the driver has ended otherwise.
+        """
+        until = time.monotonic() + seconds
+        self.wait_for(lambda: True if time.monotonic() >= until and self.is_driven() else None)
+
     def kill(self) -> int:
         """End the driver as `kill -9` does: its process id."""
         self.driver.kill()
