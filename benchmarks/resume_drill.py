@@ -172,7 +172,7 @@ def main() -> None:
     with run_postgres() as server:
         for number, (storage, settings) in enumerate(combinations(server.new_database, asked.storages, trials)):
             delays = draw_delays(asked.kills, asked.seed + number)
-            kills = [Kill("driver", "the driver", delay=delay) for delay in delays]
+            kills = [Kill("driver", "the driver", delay=delay / settings.wait) for delay in delays]
             if asked.mixed:
                 kills = draw_kills(asked.kills, asked.seed + number)
             rows = {"mrisynth": lambda folder, s=settings, k=kills: drill_ours(s, k, folder)}

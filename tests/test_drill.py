@@ -40,7 +40,7 @@ ONE, TWO = {"psnr": "maximize"}, {"psnr": "maximize", "ssim": "maximize"}
 def test_whatever_is_killed_nothing_is_lost_or_doubled(tmp_path, settings, kinds, request):
     if settings.storage == "postgresql":
         settings = replace(settings, storage=request.getfixturevalue("postgres").new_database())
-    settings = replace(settings, trials=8, wait=0.1)
+    settings = replace(settings, trials=12, wait=0.1)
     verdict = run_drill(tmp_path, settings=settings, kills=kills_of(kinds), say=print)
     assert verdict.damage == []
     assert [strike.what for strike in verdict.strikes] == [

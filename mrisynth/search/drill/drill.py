@@ -28,7 +28,7 @@ from mrisynth.search.launch import Progress
 TRIES = 3
 """How often something is tried that did not come about."""
 
-MORE = 4
+MORE = 8
 """How many trials a sweep gets on top that was over before it could be killed."""
 
 

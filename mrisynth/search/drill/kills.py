@@ -18,7 +18,7 @@ class Kill:
         trap: the moment of a driver that kills itself (see `traps`); "" where it is killed from outside.
         fresh: whether a driver is started for it.
         process: the process of Ray, "raylet" or "gcs_server".
-        delay: seconds from the first epoch that is heard of to a kill from outside.
+        delay: epochs from the first one that is heard of to a kill from outside.
     """
 
     victim: Victim
@@ -44,8 +44,8 @@ KINDS: dict[str, Kill] = {
 }
 """Every kind of kill."""
 
-_LATEST = 2.0
-"""The longest delay of a kill at a random moment, in seconds."""
+_LATEST = 6.0
+"""The longest delay of a kill at a random moment, in epochs."""
 
 _OURS = ("raylet", "gcs", "memory")
 """What can be done only to a Ray that was started for the drill."""

@@ -11,11 +11,15 @@ import psutil
 from mrisynth.files import write_bytes
 from mrisynth.search.drill.kills import Kill
 from mrisynth.search.drill.supervision import Drives
-from mrisynth.search.drill.toy import hog_file
+from mrisynth.search.drill.toy import hog_file, taken_file
+from mrisynth.search.drill.toy_sweep import read_toy_settings
 from mrisynth.search.drill.traps import clear_trap, set_trap
 
-ROOM, HOG = 1000, 2000
-"""Megabytes that the memory monitor leaves free, and that the trial takes which it shall end."""
+ROOM, HOG = 2000, 3000
+"""Megabytes that may still be taken when the monitor begins, and that the trial takes which it shall end.
+
+Ray itself and two workers take one of the first.
+"""
 
 FULLEST = 0.95
 """The memory monitor is not tried on a machine that is fuller than this."""
@@ -44,13 +48,14 @@ def strike(drives: Drives, kill: Kill) -> str:
         return _spring_trap(drives, kill.trap)
     drives.ensure()
     epoch = drives.wait_for(lambda: _last_epoch(drives))
-    drives.pause(kill.delay)
+    delay = kill.delay * read_toy_settings(drives.sweep).wait
+    drives.pause(delay)
     if kill.victim == "worker":
         return _kill_worker(drives)
     if kill.victim == "ray":
         return _kill_ray(drives, kill.process)
     pid = drives.kill()
-    return f"process {pid}, {kill.delay:.1f} s after an epoch of trial {epoch['number']}"
+    return f"process {pid}, {delay:.1f} s after an epoch of trial {epoch['number']}"
 
 
 def _spring_trap(drives: Drives, moment: str) -> str:
@@ -118,7 +123,9 @@ def _exhaust_memory(drives: Drives) -> str:
     finally:
         hog_file(drives.sweep).unlink(missing_ok=True)
     drives.stop()
-    return f"trial {failure['number']} had taken {HOG} MB"
+    trial = drives.sweep.trial(failure["number"])
+    taken = f"which had taken {HOG} MB" if taken_file(trial).is_file() else "for what others had taken"
+    return f"that of trial {trial.number}, {taken}"
 
 
 def _killed_for_memory(drives: Drives) -> dict[str, Any] | None:
@@ -133,6 +140,7 @@ def _threshold() -> float:
 
     total, used = get_system_memory(), get_used_memory()
     threshold = (used + ROOM * 2**20) / total
-    if threshold > FULLEST or total - used < 2 * HOG * 2**20:
-        raise SkippedError(f"it needs {2 * HOG / 1000:.0f} GB of free memory, and there are {(total - used) / 1e9:.1f}")
+    if threshold > FULLEST or total - used < (ROOM + HOG) * 2**20:
+        needed, free = (ROOM + HOG) / 1000, (total - used) / 1e9
+        raise SkippedError(f"it needs {needed:.0f} GB of free memory, of which {free:.1f} are there")
     return float(threshold)

@@ -66,6 +66,11 @@ def hog_file(sweep: SweepDirectory) -> Path:
     return sweep.root / "drill" / "hog"
 
 
+def taken_file(trial: TrialDirectory) -> Path:
+    """What becomes of that file when this trial takes it."""
+    return trial.root / "hog"
+
+
 def begun_file(trial: TrialDirectory) -> Path:
     """One line for each epoch that was begun, with the attempt that began it; nothing of it is ever taken back."""
     return trial.root / "begun.jsonl"
@@ -76,7 +81,7 @@ def behave(config: dict[str, Any], epoch: int, trial: TrialDirectory) -> None:
     time.sleep(config.get("wait", 0.0))
     request = hog_file(SweepDirectory(trial.root.parent.parent))
     if epoch > 1 and request.is_file():
-        taken = trial.root / "hog"
+        taken = taken_file(trial)
         try:
             request.rename(taken)
         except FileNotFoundError:  # another trial was quicker
