@@ -20,7 +20,7 @@ from mrisynth.data.preparation.methods import (
 )
 from mrisynth.errors import InvalidInputError
 
-VERSION = 3
+VERSION = 4
 """Raised by one whenever a registered scan changes for the same input and the same settings."""
 
 _FEWEST_SAMPLES = 16
@@ -149,16 +149,17 @@ def _affine(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.Aff
         learningRate=1.0, minStep=1e-4, numberOfIterations=config.affine_iterations, relaxationFactor=0.5
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    transform = _start(low, high, method)
+    transform = _start(low, high, config)
     method.SetInitialTransform(transform, inPlace=True)
     method.Execute(high, low)
     return transform
 
 
-def _start(low: sitk.Image, high: sitk.Image, method: sitk.ImageRegistrationMethod) -> sitk.AffineTransform:
+def _start(low: sitk.Image, high: sitk.Image, config: AffineConfig) -> sitk.AffineTransform:
     """The best of 28 starts: as the headers say, or the centres of mass on each other, turned by up to 20 degrees.
 
-    Scans of one session lie right by their headers; scans of two scanners may lie centimetres apart, and turned.
+    Scans of one session lie right by their headers; scans of two scanners may lie centimetres apart, and turned. They
+    are compared at the coarsest resolution, as the affine stage begins with it.
     """
     header = sitk.AffineTransform(3)
     header.SetCenter(high.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in high.GetSize()]))
@@ -166,7 +167,9 @@ def _start(low: sitk.Image, high: sitk.Image, method: sitk.ImageRegistrationMeth
         high, low, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.MOMENTS
     )
     starts = [header, *(_turned(sitk.Euler3DTransform(moments), angles) for angles in product(_TURNS, repeat=3))]
-    values = [_value(method, start, low, high) for start in starts]
+    coarse_low, coarse_high = (_coarser(image, _shrinks(image.GetSize(), config.levels)[0]) for image in (low, high))
+    method = _method(coarse_high, [1], config)
+    values = [_value(method, start, coarse_low, coarse_high) for start in starts]
     return starts[int(np.argmin(values))]
 
 
