@@ -73,8 +73,16 @@ def _last_epoch(drives: Drives) -> dict[str, Any] | None:
     events = drives.events()
     ended = {event["number"] for event in events if event["kind"] == "outcome"}
     epochs = [event for event in events if event["kind"] == "epoch" and event["number"] not in ended]
-    here = [event for event in epochs if event["host"] == socket.gethostname() and psutil.pid_exists(event["pid"])]
+    here = [event for event in epochs if event["host"] == socket.gethostname() and _is_worker(event["pid"])]
     return here[-1] if here else None
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether that process is a worker of Ray's, and not another one that got its number later."""
+    try:
+        return "".join(psutil.Process(pid).cmdline()).startswith("ray::")
+    except psutil.Error:
+        return False
 
 
 def _kill_worker(drives: Drives) -> str:

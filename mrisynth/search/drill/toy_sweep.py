@@ -25,6 +25,9 @@ from mrisynth.search.study import open_study
 
 RUNGS, KEEP = (0.25,), 0.5
 
+MAX_FAILURES = 20
+"""No trial is lost because its workers are killed again and again: the drill does that on purpose."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToySettings:
@@ -109,7 +112,7 @@ def toy_search(sweep: SweepDirectory, lease: Lease, *, progress: Progress = lamb
         sweep=sweep,
         plan=toy_plan(sweep.root, settings),
         sampler=SeededSampler("tpe", settings.seed),
-        capacity=Capacity(gpu=0.0, max_concurrent=settings.concurrent),
+        capacity=Capacity(gpu=0.0, max_concurrent=settings.concurrent, max_failures=MAX_FAILURES),
         address=settings.address,
         index=IndexWriter(sweep, indexer, check=lease.check),
         progress=progress,
