@@ -143,11 +143,13 @@ def drill_stock(settings: ToySettings, delays: list[float], folder: Path) -> dic
     return {**count(states), "kills": struck, "asked": settings.trials, "again": again, "s": seconds, "end": end}
 
 
-def combinations(url: Callable[[], str], storages: list[str], trials: int) -> Iterator[tuple[str, ToySettings]]:
+def combinations(
+    url: Callable[[], str], storages: list[str], trials: int, wait: float
+) -> Iterator[tuple[str, ToySettings]]:
     for storage, objectives, pruning in itertools.product(STORAGES, OBJECTIVES, (False, True)):
         if storage in storages:
             where = parse_storage(url()) if storage == "postgresql" else storage
-            yield storage, ToySettings(where, dict(objectives), pruning=pruning, trials=trials, wait=0.5, seed=1)
+            yield storage, ToySettings(where, dict(objectives), pruning=pruning, trials=trials, wait=wait, seed=1)
 
 
 def show(row: dict[str, Any]) -> str:
@@ -159,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--trials", type=int, help="budget; default: 8, and 8 for each kill")
+    parser.add_argument("--wait", type=float, default=0.5, help="seconds an epoch, of which a trial has four")
     parser.add_argument("--storages", nargs="+", choices=STORAGES, default=list(STORAGES))
     parser.add_argument("--mixed", action="store_true", help="ours alone, under every kind of kill")
     parser.add_argument("--seed", type=int, default=0)
@@ -170,7 +173,9 @@ def main() -> None:
 
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     with run_postgres() as server:
-        for number, (storage, settings) in enumerate(combinations(server.new_database, asked.storages, trials)):
+        for number, (storage, settings) in enumerate(
+            combinations(server.new_database, asked.storages, trials, asked.wait)
+        ):
             delays = draw_delays(asked.kills, asked.seed + number)
             kills = [Kill("driver", "the driver", delay=delay / settings.wait) for delay in delays]
             if asked.mixed:
