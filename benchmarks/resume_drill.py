@@ -31,9 +31,9 @@ from typing import Any
 import optuna
 
 from mrisynth.results.store import SweepDirectory, read_records
-from mrisynth.search.drill.drill import run_drill
 from mrisynth.search.drill.kills import Kill, draw_kills
 from mrisynth.search.drill.toy_sweep import ToySettings, open_toy_study
+from mrisynth.search.drill.verdict import run_drill
 from mrisynth.search.storage.database import parse_storage
 
 HERE = Path(__file__).parent

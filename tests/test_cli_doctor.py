@@ -4,8 +4,8 @@ import pytest
 from search_fixtures import make_toy
 
 from mrisynth.search import machine
-from mrisynth.search.drill import drill
-from mrisynth.search.drill.drill import Strike, Verdict
+from mrisynth.search.drill import verdict as verdicts
+from mrisynth.search.drill.verdict import Strike, Verdict
 from mrisynth.search.machine import Item
 
 
@@ -56,7 +56,7 @@ def ended(tmp_path, monkeypatch):
     def end(damage):
         sweep = make_toy(tmp_path, trials=2)
         verdict = Verdict(sweep.root, damage, [Strike("a worker", "process 7", 3.0)], trials={"completed": 2}, budget=2)
-        monkeypatch.setattr(drill, "run_drill", lambda *_, **__: verdict)
+        monkeypatch.setattr(verdicts, "run_drill", lambda *_, **__: verdict)
         return sweep.root
 
     return end

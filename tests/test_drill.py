@@ -11,13 +11,15 @@ from dataclasses import replace
 import pytest
 from search_fixtures import make_toy
 
+from mrisynth.errors import UsageError
 from mrisynth.files import write_bytes
 from mrisynth.results.store import append_record
 from mrisynth.search.drill.checks import find_damage
-from mrisynth.search.drill.drill import remove_drill, run_drill
 from mrisynth.search.drill.kills import KINDS, draw_kills, kills_of
 from mrisynth.search.drill.toy import begun_file
 from mrisynth.search.drill.toy_sweep import ToySettings, open_toy_study
+from mrisynth.search.drill.verdict import remove_drill, run_drill
+from mrisynth.search.driver import resume_sweep
 from mrisynth.search.storage.database import parse_storage
 
 ONE, TWO = {"psnr": "maximize"}, {"psnr": "maximize", "ssim": "maximize"}
@@ -123,3 +125,8 @@ def test_a_study_in_a_database_is_removed_too(tmp_path, postgres):
     remove_drill(sweep.root)
     assert optuna.get_all_study_names(url) == []
     assert not sweep.root.exists()
+
+
+def test_a_toy_sweep_is_not_resumed_as_if_it_were_a_real_one(whole):
+    with pytest.raises(UsageError, match="is what a drill left"):
+        resume_sweep(whole.root)

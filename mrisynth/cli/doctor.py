@@ -11,7 +11,7 @@ from mrisynth.cli.results import AsJson
 from mrisynth.errors import UsageError
 
 if TYPE_CHECKING:
-    from mrisynth.search.drill.drill import Verdict
+    from mrisynth.search.drill.verdict import Verdict
 
 KILLS = 10
 """Nearly every kind of kill once: two or three minutes."""
@@ -43,9 +43,9 @@ def doctor(
         raise UsageError("say where the drill shall run: --results, the folder that holds your sweeps")
     from mrisynth.cli.signals import stoppable
     from mrisynth.cli.sweep import say_plain
-    from mrisynth.search.drill.drill import remove_drill, run_drill
     from mrisynth.search.drill.kills import draw_kills
     from mrisynth.search.drill.toy_sweep import ToySettings
+    from mrisynth.search.drill.verdict import remove_drill, run_drill
 
     settings = ToySettings(storage=storage, address=address, trials=4 + kills, seed=seed)
     planned = draw_kills(kills, seed, cluster=address is not None)

@@ -110,6 +110,8 @@ def resume_sweep(
     sweep, again = open_sweep(path), again or NOTHING
     with hold(sweep) as lease:
         asked = read_yaml(sweep.sweep_yaml)
+        if "toy" in asked:
+            raise UsageError(f"{path} is what a drill left; run another one: mrisynth doctor --resume-drill")
         refuse_changes(sweep, asked)
         cohort = _find_cohort(sweep, store or locate(asked["store"]))
         asked["budget"] = _larger(asked["budget"], again)

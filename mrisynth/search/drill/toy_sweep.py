@@ -1,7 +1,7 @@
 """A toy sweep: its folder, and what a driver of it works with."""
 
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from mrisynth.search.storage.database import JOURNAL, parse_storage
 from mrisynth.search.study import open_study
 
 RUNGS, KEEP = (0.25,), 0.5
+
+_OWN = ("pruning", "wait", "concurrent", "address")
+"""What other sweeps do not have; it stands in `sweep.yaml` by itself."""
 
 MAX_FAILURES = 20
 """No trial is lost because its workers are killed again and again: the drill does that on purpose."""
@@ -56,19 +59,21 @@ class ToySettings:
 
 def make_toy_sweep(results: Path, name: str, settings: ToySettings) -> SweepDirectory:
     """Make the folder of a toy sweep, with nothing in it but what it asks for."""
-    asked = {**asdict(settings), "storage": parse_storage(settings.storage)}
-    budget, objectives, seed, storage = (
-        {"trials": asked.pop("trials")},
-        *map(asked.pop, ("objectives", "seed", "storage")),
-    )
-    described = {"schema_version": SCHEMA_VERSION, "name": name, "description": "a drill: nothing is trained"}
+    storage = parse_storage(settings.storage)
+    asked = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "description": "a drill: nothing is trained",
+        "seed": settings.seed,
+        "budget": {"trials": settings.trials},
+        "objectives": dict(settings.objectives),
+        "storage": storage,
+        "toy": {name: getattr(settings, name) for name in _OWN},
+    }
     sweep = SweepDirectory(results / name)
     with publish(sweep.root) as folder:
         write_json(folder / sweep.lineage.name, {"schema_version": 1, "id": secrets.token_hex(8)})
-        write_yaml(
-            folder / sweep.sweep_yaml.name,
-            {**described, "seed": seed, "budget": budget, "objectives": objectives, "storage": storage, "toy": asked},
-        )
+        write_yaml(folder / sweep.sweep_yaml.name, asked)
     return sweep
 
 
