@@ -1,19 +1,28 @@
 """A space so small that a search over it takes no time; and an executor without Ray."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 from stub_trial import train_stub
 
 from mrisynth.files import read_json, write_json
 from mrisynth.results.index import Indexer
-from mrisynth.results.store import SweepDirectory, TrialDirectory, read_events, read_records, read_yaml, write_yaml
+from mrisynth.results.store import (
+    SweepDirectory,
+    TrialDirectory,
+    read_events,
+    read_records,
+    read_yaml,
+    write_heartbeat,
+    write_yaml,
+)
 from mrisynth.search.attempts import check_attempt, valid_attempt
 from mrisynth.search.conductor import Conductor
+from mrisynth.search.drill.toy import ToyConfig, suggest_toy
+from mrisynth.search.drill.toy_sweep import ToySettings, make_toy_sweep, toy_plan
 from mrisynth.search.engine import Capacity
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import Search
@@ -21,6 +30,7 @@ from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
 from mrisynth.search.sampler import Name, SeededSampler
 from mrisynth.search.settings import Budget
+from mrisynth.search.storage.claim import study_name
 from mrisynth.search.study import open_study
 
 SPACE = """
@@ -43,32 +53,7 @@ search:
 """A real space of networks so small that they train in seconds."""
 
 STUB = "stub_trial:train_stub"
-
-
-@dataclass(frozen=True)
-class StubConfig:
-    """What a real `TrialConfig` looks like to the search."""
-
-    values: dict[str, Any]
-
-    @property
-    def family(self) -> str:
-        return "gan" if self.values.get("gan") else "cnn"
-
-    @property
-    def epochs(self) -> int:
-        return int(self.values.get("epochs", 4))
-
-    def dump(self) -> dict[str, Any]:
-        return {"epochs": 4, **self.values}
-
-
-def suggest_stub(trial: optuna.Trial) -> StubConfig:
-    """One number, one choice, and a number that exists for one choice only."""
-    x = trial.suggest_float("x", 0.0, 1.0)
-    kind = trial.suggest_categorical("kind", ["plain", "bent"])
-    bend = trial.suggest_int("bend", 1, 9) if kind == "bent" else 0
-    return StubConfig({"x": x, "kind": kind, "bend": bend})
+StubConfig, suggest_stub = ToyConfig, suggest_toy
 
 
 def make_plan(tmp: Path, **changes: Any) -> Plan:
@@ -109,6 +94,17 @@ def open_conductor(
     conductor.queue_named()
     reconcile(conductor)
     return conductor
+
+
+def make_toy(tmp: Path, *, stop_after: int | None = None, **settings: Any) -> SweepDirectory:
+    """A toy sweep that ran undisturbed, without Ray, to its end or until so many trials had ended."""
+    asked = ToySettings(wait=0.0, **settings)
+    sweep = make_toy_sweep(tmp, "toy", asked)
+    plan = toy_plan(tmp, replace(asked, trials=stop_after or asked.trials))
+    Executor(open_conductor(sweep, plan, storage=asked.storage, name=study_name(sweep, asked.storage))).run()
+    IndexWriter(sweep, Indexer(sweep)).write()
+    write_heartbeat(sweep, state="done")
+    return sweep
 
 
 @dataclass

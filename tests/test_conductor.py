@@ -16,13 +16,13 @@ from search_fixtures import (
     suggest_stub,
     suggestions,
 )
-from stub_trial import score
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json, write_json
 from mrisynth.results.control import request_stop, stop_requests
 from mrisynth.search.attempts import Failure, FencedError, valid_attempt
 from mrisynth.search.conductor import LOSSES_IN_A_ROW, Conductor
+from mrisynth.search.drill.toy import score
 from mrisynth.search.lease import LeaseLostError
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import Budget

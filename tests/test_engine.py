@@ -19,13 +19,13 @@ from search_fixtures import (
     suggest_stub,
     suggestions,
 )
-from stub_trial import score
 
 from mrisynth.errors import ClusterError, UsageError
 from mrisynth.files import read_json
 from mrisynth.results.control import request_stop
 from mrisynth.results.index import Indexer, read_index
 from mrisynth.results.store import read_events, read_records
+from mrisynth.search.drill.toy import score
 from mrisynth.search.engine import Capacity, connect, ray_session, run_trials
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.settings import Budget

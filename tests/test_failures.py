@@ -3,10 +3,11 @@
 import errno
 
 import pytest
+from ray._private import worker
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
-from mrisynth.search.failures import explain, watch
+from mrisynth.search.failures import SessionLostError, check_session, explain, watch
 
 NODE = "The actor died because its node has died. Node Id: 12ab, Ip: 10.0.0.2"
 
@@ -59,3 +60,26 @@ def test_afterwards_ray_is_as_it_was():
     with watch():
         assert RayActorManager._actor_task_failed is not before
     assert RayActorManager._actor_task_failed is before
+
+
+class Node:
+    """The Ray that this process started, of which something died."""
+
+    def __init__(self, *dead):
+        self.dead = dead
+
+    def dead_processes(self):
+        return [(kind, None) for kind in self.dead]
+
+
+@pytest.mark.parametrize("kind", ["raylet", "gcs_server"])
+def test_ray_is_not_whole_without_its_vital_processes(monkeypatch, kind):
+    monkeypatch.setattr(worker, "_global_node", Node(kind, "log_monitor"))
+    with pytest.raises(SessionLostError, match=kind):
+        check_session()
+
+
+def test_ray_is_whole_without_its_log_monitor_and_where_others_started_it(monkeypatch):
+    for node in (Node("log_monitor"), Node(), None):
+        monkeypatch.setattr(worker, "_global_node", node)
+        check_session()

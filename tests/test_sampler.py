@@ -1,8 +1,8 @@
 import optuna
 import pytest
 from search_fixtures import suggest_stub
-from stub_trial import score
 
+from mrisynth.search.drill.toy import score
 from mrisynth.search.sampler import SeededSampler, derive_seed
 
 

@@ -8,6 +8,7 @@ from mrisynth import __version__
 from mrisynth.cli import data, results, space, sweep, trial
 from mrisynth.cli.console import say
 from mrisynth.cli.demo import demo
+from mrisynth.cli.doctor import doctor
 from mrisynth.cli.evaluate import evaluate
 from mrisynth.cli.report import report
 from mrisynth.cli.stop import stop
@@ -35,6 +36,7 @@ def _options(
 
 
 app.command(rich_help_panel="Start here")(demo)
+app.command(rich_help_panel="Start here")(doctor)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.add_typer(space.app, name="space", rich_help_panel="Search")
 app.command(rich_help_panel="Search")(sweep.sweep)

@@ -29,6 +29,7 @@ __all__ = [
     "SweepDirectory",
     "TrialDirectory",
     "append_event",
+    "append_record",
     "list_sweeps",
     "open_sweep",
     "read_events",
@@ -241,9 +242,14 @@ def timestamp(when: datetime | None = None) -> str:
 
 
 def append_event(sweep: SweepDirectory, kind: str, **fields: Any) -> None:
-    """Append one line to the sweep's events, in a single write; a torn line before it is closed first."""
-    line = json.dumps({"time": timestamp(), "kind": kind, **fields}, allow_nan=False, ensure_ascii=False) + "\n"
-    descriptor = os.open(sweep.events, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    """Append one line to the sweep's events."""
+    append_record(sweep.events, {"time": timestamp(), "kind": kind, **fields})
+
+
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a JSON object as one line, in a single write; a torn line before it is closed first."""
+    line = json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -20,7 +20,7 @@ from mrisynth.results.store import SweepDirectory, append_event, open_sweep, rea
 from mrisynth.search.changes import refuse_changes
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.creation import create_sweep, data_differences
-from mrisynth.search.engine import Capacity, ray_session, run_trials
+from mrisynth.search.engine import Capacity, clear_staging, ray_session, run_trials
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import NOTHING, Again, Launch, Progress, Search, SweepOutcome
 from mrisynth.search.lease import Lease, LeaseLostError, hold
@@ -110,6 +110,8 @@ def resume_sweep(
     sweep, again = open_sweep(path), again or NOTHING
     with hold(sweep) as lease:
         asked = read_yaml(sweep.sweep_yaml)
+        if "toy" in asked:
+            raise UsageError(f"{path} is what a drill left; run another one: mrisynth doctor --resume-drill")
         refuse_changes(sweep, asked)
         cohort = _find_cohort(sweep, store or locate(asked["store"]))
         asked["budget"] = _larger(asked["budget"], again)
@@ -252,13 +254,18 @@ def _drive(
         storage=read_yaml(sweep.sweep_yaml).get("storage", JOURNAL),
     )
     _say_misfits(space, progress)
+    return drive_and_index(search, lease, again=again)
+
+
+def drive_and_index(search: Search, lease: Lease, *, again: Again = NOTHING) -> SweepOutcome:
+    """Drive, and leave an index of what there is, however it ended."""
     try:
         return drive(search, lease, again=again)
     finally:
         with suppress(LeaseLostError):
-            where = f"the disk of {sweep.root}"
+            where = f"the disk of {search.sweep.root}"
             persist(lambda _: search.index.write(), where=where, patience=_patience(search, lease))
-            append_event(sweep, "driver-stopped", state=lease.state)
+            append_event(search.sweep, "driver-stopped", state=lease.state)
 
 
 def _queue_again(conductor: Conductor, again: Again) -> None:
@@ -272,6 +279,7 @@ def _queue_again(conductor: Conductor, again: Again) -> None:
 
 def _take_over(search: Search, lease: Lease) -> Conductor:
     """A conductor over the study as it is on disk, with everything interrupted finished."""
+    clear_staging(search.sweep)
     study = open_study(
         search.sweep.journal,
         objectives=search.plan.objectives,

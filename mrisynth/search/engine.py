@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mrisynth.errors import ClusterError, UsageError
+from mrisynth.results.store import SweepDirectory
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.index_writer import IndexWriter
 
@@ -36,6 +37,7 @@ SETTINGS = {
 }
 
 _TOKEN = Path("~/.ray/auth_token")
+_STAGING = ".tune-"
 
 REACHED_WITHIN = 10.0
 """How long the head of a cluster may take to accept a connection, in seconds."""
@@ -116,7 +118,7 @@ def run_trials(
 
     conductor.gpu, concurrent = _fit(capacity)
     ending = Ending(should_stop, grace, conductor.progress)
-    staging = Path(tempfile.mkdtemp(prefix=".tune-", dir=conductor.sweep.root))
+    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
         failures = stack.enter_context(watch())
@@ -140,6 +142,12 @@ def run_trials(
                 verbose=0,
             ),
         ).fit()
+
+
+def clear_staging(sweep: SweepDirectory) -> None:
+    """Remove what Tune wrote for drivers that were killed."""
+    for left in sweep.root.glob(f"{_STAGING}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _has_token() -> bool:

@@ -1,4 +1,4 @@
-"""What Ray says when a worker fails, in our words; and a kill by its memory monitor made an ordinary failure.
+"""What Ray says when a worker fails, in our words; a kill by its memory monitor made an ordinary failure; its own end.
 
 Tune's actor manager knows two kinds of failures: the actor died, or its task raised. What the memory monitor kills is
 neither to it; it takes that for a bug of its own and aborts the whole run. Here it becomes an actor that died.
@@ -16,6 +16,7 @@ from mrisynth.search.attempts import Failure, describe_error
 
 # What the raylet writes into the message of a dead actor whose node went with it.
 _NODE = ("node has died", "actor's node was te")
+_VITAL = ("gcs_server", "raylet")
 _WATCHED = ("_actor_task_failed", "_actor_start_failed")
 
 
@@ -28,6 +29,24 @@ class KilledForMemoryError(ActorDiedError):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return self.said
+
+
+class SessionLostError(RuntimeError):
+    """The Ray that this process started is not whole any more."""
+
+
+def check_session() -> None:
+    """See to it that the Ray that this process started lives; Tune waits for the resources of a dead one for ever.
+
+    Raises:
+        SessionLostError: its raylet or its control store has died; nobody starts them again.
+    """
+    from ray._private import worker
+
+    node = worker._global_node
+    dead = [kind for kind, _ in node.dead_processes() if kind in _VITAL] if node is not None else []
+    if dead:
+        raise SessionLostError(f"{' and '.join(dead)} of the Ray that ran here died")
 
 
 @dataclass(slots=True)

@@ -12,11 +12,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from mrisynth.search.conductor import Conductor
-from mrisynth.search.failures import Failures, explain
+from mrisynth.search.failures import Failures, check_session, explain
 from mrisynth.search.index_writer import IndexWriter
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks for requests to end a trial."""
+"""Seconds between two looks whether Ray lives, and for requests to end a trial."""
 
 
 @dataclass(slots=True)
@@ -114,12 +114,17 @@ class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
         self._conductor.fail_attempt(trial.config["number"], explain(self._failures.current))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Called a few times a second: a good moment to write the index, and to end trials on request."""
+        """Called a few times a second: a good moment to write the index, and to end trials on request.
+
+        Raises:
+            SessionLostError: Ray has died.
+        """
         self._index.write_if_due()
         live = list(tune_controller.get_live_trials())
         self._ending.busy = any(trial.status == Trial.RUNNING for trial in live)
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_EVERY
+            check_session()
             stopped = self._conductor.stop_trials()
             for trial in [trial for trial in live if trial.config["number"] in stopped]:
                 tune_controller.stop_trial(trial)
