@@ -7,8 +7,10 @@
 
 Each subject goes through the stages that `mrisynth data prepare` runs, on one thread. Printed for each: the remaining
 bias (variation of true over estimated bias in the tissue) before and after N4, the registration error (mean in the
-tissue, in mm) before and after, the processor seconds of both, and the most memory that the process had until then.
-At the end for each method median and worst error. greedy is measured where it is installed.
+tissue, in mm) before and after, the processor seconds of both, and the most memory that the process held meanwhile,
+all that was there included (without greedy's own, which is another process). At the end one table: for each method
+median and worst of the error before and after, of the remaining bias, of processor seconds and of memory. greedy is
+measured where it is installed.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
+from preparation_stages import forget_peak, peak
 from pydantic import TypeAdapter
 
 from mrisynth.data.cohort import Pair, read_pairs
@@ -94,7 +97,9 @@ def measure(pair: Pair, truth: Truth, methods: list[str]) -> list[dict[str, Any]
     rows = []
     for method in methods:
         config: Any = TypeAdapter(RegistrationConfig).validate_python({"method": method})
+        forget_peak()
         transform, seconds = timed(lambda config=config: registration.register(low, high, config))
+        memory = peak()
         mask = intensity.tissue_mask(high)
         quality = alignment.measure(
             registration.resample(low, high, identity),
@@ -117,7 +122,7 @@ def measure(pair: Pair, truth: Truth, methods: list[str]) -> list[dict[str, Any]
                 "shift": max(abs(shift) for shift in quality.residual_voxels),
                 "Jacobian": f"{quality.jacobian_min:.2f}..{quality.jacobian_max:.2f}",
                 "CPU-s": seconds,
-                "MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "MiB": memory,
             }
         )
     return rows
@@ -138,15 +143,29 @@ def shading(raw: dict[str, sitk.Image], corrected: dict[str, sitk.Image], truth:
     return found
 
 
+SUMMARY = {
+    "error, mm": ("error", "{:.3f}"),
+    "after": ("after", "{:.3f}"),
+    "high bias": ("high bias", "{:.3f}"),
+    "after N4": ("after N4", "{:.4f}"),
+    "low bias": ("low bias", "{:.3f}"),
+    "after N4 ": ("after N4 ", "{:.4f}"),
+    "CPU-s": ("CPU-s", "{:.1f}"),
+    "N4 CPU-s": ("N4 CPU-s", "{:.1f}"),
+    "MiB": ("MiB", "{:.0f}"),
+}
+
+
 def summarise(rows: list[dict[str, Any]]) -> None:
-    """Median and worst error in mm before and after, for each method, with its cost."""
-    print(f"{'method':>12}  before: median  worst   after: median  worst   CPU-s: median  worst")
+    """Median and worst of everything, for each method."""
+    print("\nmedian / worst\n" + "".join(f"{name.strip():>16}" for name in ("method", *SUMMARY)))
     for method in dict.fromkeys(row["method"] for row in rows):
         chosen = [row for row in rows if row["method"] == method]
         figures = [
-            f"{f([row[n] for row in chosen]):>13.3f}" for n in ("error", "after", "CPU-s") for f in (np.median, max)
+            " / ".join(form.format(f([row[name] for row in chosen])) for f in (np.median, max))
+            for name, form in SUMMARY.values()
         ]
-        print(f"{method:>12}{''.join(figures)}")
+        print("".join(f"{figure:>16}" for figure in (method, *figures)))
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:

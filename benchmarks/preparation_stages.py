@@ -49,6 +49,11 @@ spent: dict[str, list[float]] = {}
 peaks: dict[str, float] = {}
 
 
+def forget_peak() -> None:
+    """Let the most memory that the process held be what it holds now."""
+    CLEAR.write_text("5", encoding="utf-8")
+
+
 def peak() -> float:
     """The most memory that the process held since it was last asked to forget it, in MiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="utf-8"))
@@ -60,7 +65,7 @@ def watch(name: str, stage: Callable[..., Any]) -> Callable[..., Any]:
     """The stage, measured."""
 
     def call(*arguments: Any, **named: Any) -> Any:
-        CLEAR.write_text("5", encoding="utf-8")
+        forget_peak()
         began = time.process_time()
         try:
             return stage(*arguments, **named)
