@@ -66,10 +66,9 @@ def count_fitting(memory: int) -> int:
 def estimate_memory(scans: Iterable[Path]) -> int:
     """An upper bound of the peak memory in bytes of preparing a subject, from its scans' headers.
 
-    300 MiB and 80 bytes for each voxel of both scans. Measured on phantoms, one subject in a process (`ru_maxrss` in
-    MiB; the worst of demons, correlation and B-spline), with high scans of so many voxels: 64^3: 257, bound 322;
-    96^3: 289, bound 376; 128^3: 341, bound 480; 160x192x128: 487, bound 638. So the bound is at least 1.25 times what
-    was measured; beyond 4.4 million voxels of both scans it is extrapolated.
+    300 MiB and 80 bytes for each voxel of both scans. Measured on phantoms by `benchmarks/preparation_stages.py`, the
+    default registration, in MiB, for high scans of so many voxels: 64^3: 248, bound 322; 128^3: 349, bound 480;
+    350x350x250: 2365, bound 2929. So the bound is at least 1.24 times what was measured.
 
     Args:
         scans: both scans; a folder counts as files of 16-bit samples.
