@@ -110,7 +110,7 @@ def report(whole: float, bound: float, path: Path | None) -> None:
     most = max(peaks.values())
     print(f"{'all':12}{'':6}{whole:10.1f}{most:10.0f}   (reckoned with: {bound:.0f})")
     for cores, memory in MACHINES.items():
-        at_once = max(1, min(cores, int(memory * 1024 // bound)))
+        at_once = max(1, min(cores, COHORT, int(memory * 1024 // bound)))
         hours = COHORT * whole / at_once / 3600
         print(f"{COHORT} subjects, {cores} cores, {memory} GiB: {at_once} at once, {hours:.1f} h")
     if path is not None:
