@@ -11,11 +11,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mrisynth.data.preparation.intensity import tissue_mask
 from mrisynth.data.preparation.methods import CorrelationConfig
+from mrisynth.data.preparation.similarity import Comparison
 from mrisynth.data.preparation.splines import Bending, Knots, gather, move_to, spread
-from mrisynth.data.preparation.windows import Comparison
 from mrisynth.data.store.records import FULL_SCALE
+from mrisynth.errors import InvalidInputError
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 _MARGIN = 16
 """High-field voxels by which the moved scan and the field reach beyond the high scan on every side."""
@@ -56,6 +57,9 @@ def register_by_correlation(
         high: the high-field scan, float32 in [0, 1000].
         affine: from points of the high scan to points of the low scan.
         config: the settings.
+
+    Raises:
+        InvalidInputError: the affine transform leaves no tissue that both scans show.
     """
     largest = max(1, min(high.GetSize()) // _FEWEST_SAMPLES)
     shape = high.GetSize()[::-1]
@@ -66,6 +70,11 @@ def register_by_correlation(
     # middle between voxels than on them, and the correlation would draw the anatomy to where the noise is least.
     moved = _on_high_grid(low, high, affine)
     mask = sitk.And(tissue_mask(high), _covered(low, high, affine))
+    if not sitk.GetArrayViewFromImage(mask).any():
+        raise InvalidInputError(
+            "after the affine registration the low scan shows nothing of the tissue in the high scan; "
+            "check that both show the same specimen and that their headers are right"
+        )
     knots = Knots.cover(shape, levels[0].step)
     weights = np.zeros((3, *knots.counts))
     with threadpool_limits(1, user_api="blas"):  # sums split among threads differ in their last bits
@@ -99,9 +108,7 @@ def _optimise(comparison: Comparison, weights: Array, *, knots: Knots, level: _L
     return np.asarray(found.x).reshape(weights.shape)
 
 
-def _compare(
-    moved: sitk.Image, high: sitk.Image, *, mask: sitk.Image, level: _Level, radius: int
-) -> Comparison:
+def _compare(moved: sitk.Image, high: sitk.Image, *, mask: sitk.Image, level: _Level, radius: int) -> Comparison:
     """Both scans as a level sees them: the high scan on its voxels, the moved one on voxels half as wide."""
     sigma = 0.35 * level.shrink
     fixed = _coarser(high, sigma, level.shrink)

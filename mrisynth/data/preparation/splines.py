@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 _BENDINGS = {(2, 0, 0): 1, (0, 2, 0): 1, (0, 0, 2): 1, (1, 1, 0): 2, (1, 0, 1): 2, (0, 1, 1): 2}
 """The second derivatives, by their order on each axis, and how often each of them counts (Rueckert 1999, eq. 8)."""
@@ -65,7 +65,7 @@ def gather(gradient: Array, bases: Sequence[Array]) -> Array:
 
 def move_to(weights: Array, old: Knots, new: Knots, shape: Sequence[int]) -> Array:
     """The weights on other knots that come nearest to the same displacements of a scan of `shape` voxels."""
-    places = [np.arange(-old.step / 2, length + old.step / 2, new.step / 8) for length in shape]
+    places = [np.arange(0, length, new.step / 8) for length in shape]
     inverses = [np.linalg.pinv(basis) for basis in new.bases(places)]
     return spread(spread(weights, old.bases(places)), inverses)
 
@@ -95,9 +95,12 @@ class Bending:
 
 
 def _products(count: int) -> list[Array]:
-    """The products of one axis, for derivatives of order 0, 1 and 2."""
+    """The products of one axis, for derivatives of order 0, 1 and 2, between the second knot and the last but one.
+
+    Beyond them a knot is missing whose spline would reach there, and even a plain shift would seem to bend.
+    """
     finest, delta = 8, 1e-3
-    places = np.arange((count - 1) * finest + 1)[:, None] / finest - np.arange(count)
+    places = 1 + np.arange((count - 3) * finest + 1)[:, None] / finest - np.arange(count)
     below, at, above = (cubic(places + shift) for shift in (-delta, 0, delta))
     derivatives = (at, (above - below) / (2 * delta), (above - 2 * at + below) / delta**2)
     return [derivative.T @ derivative / finest for derivative in derivatives]

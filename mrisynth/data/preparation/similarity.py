@@ -1,6 +1,7 @@
 """Local cross-correlation of two scans in windows around every voxel, and its gradient by a displacement."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,9 @@ class Comparison:
     variance: Array
 
     @classmethod
-    def of(cls, fixed: Array, moving: Array, *, mask: NDArray[np.bool_], start: Array, scale: float, radius: int):  # type: ignore[no-untyped-def]
+    def of(
+        cls, fixed: Array, moving: Array, *, mask: NDArray[np.bool_], start: Array, scale: float, radius: int
+    ) -> Self:
         """A comparison in a mask of the fixed scan; what does not change is computed here."""
         counts = _sums(mask.astype(np.float32), radius)
         weight = np.where(mask, 1 / np.maximum(counts, 1), 0).astype(np.float32)
@@ -106,9 +109,8 @@ def _read(scan: Array, places: Array) -> tuple[Array, Array]:
     places = np.clip(places, 0, last)
     whole = places.astype(np.int32)
     z, y, x = places - whole
-    strides = np.array(scan.shape[1:] + (1,))
-    row, plane = int(strides[1]), int(strides[0] * strides[1])
-    first = (whole[0] * strides[0] + whole[1]) * strides[1] + whole[2]
+    row, plane = scan.shape[2], scan.shape[1] * scan.shape[2]
+    first = plane * whole[0] + row * whole[1] + whole[2]
     values = scan.ravel()
 
     def along(offset: int) -> tuple[Array, Array]:
