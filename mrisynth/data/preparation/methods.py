@@ -34,22 +34,18 @@ class DeformableConfig(AffineConfig):
 
 
 class CorrelationConfig(DeformableConfig):
-    """The affine transform, then a displacement field by local cross-correlation (the metric of SyN, Avants 2008).
+    """The affine transform, then a smooth deformation by local cross-correlation (the metric of SyN, Avants 2008).
 
-    Smoothed in every step, it stays a fold-free field; of all that was measured against phantoms' truth it is the most
-    exact (docs/log.md).
+    Displacements on B-spline knots, held back by their bending; of all that was measured against phantoms' truth it is
+    the most exact (docs/log.md).
     """
 
     method: Literal["correlation"] = Field("correlation", description="affine, then local cross-correlation")  # type: ignore[assignment]
     radius: int = Field(2, ge=1, le=8, description="radius of the cross-correlation's window, in voxels of the level")
-    coarse_iterations: int = Field(60, ge=0, description="steps at a quarter of the resolution; 0 leaves it out")
-    iterations: int = Field(30, ge=1, description="steps at half the resolution")
-    update_variance: float = Field(
-        9.0, gt=0, le=100, description="smoothing of each step's field at half the resolution, in voxels of it squared"
-    )
-    total_variance: float = Field(
-        1.0, ge=0, le=100, description="smoothing of the whole field at half the resolution, likewise"
-    )
+    knots: float = Field(20.0, ge=4, le=200, description="distance of the deformation's knots, in high-field voxels")
+    bending: float = Field(3e-4, ge=0, le=10, description="weight of the deformation's bending")
+    coarse_iterations: int = Field(40, ge=0, description="steps at a quarter of the resolution; 0 leaves it out")
+    iterations: int = Field(40, ge=1, description="steps at half the resolution")
 
 
 class BsplineConfig(DeformableConfig):

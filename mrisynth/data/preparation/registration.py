@@ -20,7 +20,7 @@ from mrisynth.data.preparation.methods import (
 )
 from mrisynth.errors import InvalidInputError
 
-VERSION = 4
+VERSION = 5
 """Raised by one whenever a registered scan changes for the same input and the same settings."""
 
 _FEWEST_SAMPLES = 16
