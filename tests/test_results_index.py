@@ -199,3 +199,58 @@ def test_the_number_of_trials_does_not_slow_reading_down(tmp_path):
     began = time.perf_counter()
     assert read_index(sweep).trials.num_rows == 2100
     assert time.perf_counter() - began < 1
+
+
+def same_tables(one, other):
+    return all(getattr(one, name).equals(getattr(other, name)) for name in ("trials", "history", "subjects"))
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The numbers of the trials whose folders were read."""
+    numbers = []
+    monkeypatch.setattr(
+        "mrisynth.results.index.read_trial", lambda trial: numbers.append(trial.number) or read_trial(trial)
+    )
+    return numbers
+
+
+def test_a_new_indexer_takes_over_what_stands_and_builds_the_same(sweep, read):
+    before = build_index(sweep)
+    finish(sweep)
+    read.clear()
+    assert same_tables(build_index(sweep), before)
+    assert read == []
+
+
+def test_a_new_indexer_reads_what_changed_since_the_index_was_written(sweep, read):
+    finish(sweep)
+    read.clear()
+    add_summary(sweep.trial(5), (30.0, 32.0), epochs=4)
+    (sweep.trial(6).root / "outcome.json").write_text('{"outcome": "lost"}', encoding="utf-8")
+    index = rows(build_index(sweep))
+    assert (index[5]["value.psnr"], index[6]["outcome"]) == (31.0, "lost")
+    assert read == [5, 6]
+
+
+def test_what_another_version_indexed_is_read_again(sweep, read, monkeypatch):
+    finish(sweep)
+    read.clear()
+    monkeypatch.setattr("mrisynth.results.index.__version__", "another")
+    assert build_index(sweep).trials.num_rows == len(read) == 7
+
+
+def test_an_index_that_was_cut_off_while_it_was_written_is_not_taken_over(sweep, read):
+    finish(sweep)
+    manifest = sweep.index / "manifest.json"
+    text = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**text, "written": "before"}), encoding="utf-8")
+    read.clear()
+    assert build_index(sweep).trials.num_rows == len(read) == 7
+
+
+def test_an_index_of_an_older_version_without_stamps_is_read_again(sweep, read):
+    index = build_index(sweep)
+    write_index(sweep, type(index)(index.manifest, index.trials.drop_columns("stamp"), index.history, index.subjects))
+    read.clear()
+    assert build_index(sweep).trials.num_rows == len(read) == 7

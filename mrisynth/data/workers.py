@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from mrisynth.errors import MrisynthError
 
-_BASE_BYTES = 300 * 2**20
+_BASE_BYTES = 330 * 2**20
 _BYTES_A_VOXEL = 80
 
 Item = TypeVar("Item")
@@ -66,9 +66,9 @@ def count_fitting(memory: int) -> int:
 def estimate_memory(scans: Iterable[Path]) -> int:
     """An upper bound of the peak memory in bytes of preparing a subject, from its scans' headers.
 
-    300 MiB and 80 bytes for each voxel of both scans. Measured on phantoms by `benchmarks/preparation_stages.py`, the
-    default registration, in MiB, for high scans of so many voxels: 64^3: 248, bound 322; 128^3: 349, bound 480;
-    350x350x250: 2365, bound 2929. So the bound is at least 1.24 times what was measured.
+    330 MiB and 80 bytes for each voxel of both scans. Measured on phantoms by `benchmarks/preparation_stages.py`, the
+    default registration, in MiB, for high scans of so many voxels: 64^3: 289, bound 352; 128^3: 401, bound 510;
+    350x350x250: 2496, bound 2959. So the bound is at least 1.18 times what was measured.
 
     Args:
         scans: both scans; a folder counts as files of 16-bit samples.

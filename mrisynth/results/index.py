@@ -3,54 +3,28 @@
 Built from what the trials left on disk, finished or not; written whole by the driver; read by everyone else.
 """
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mrisynth import __version__
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
-from mrisynth.files import read_json, refuse_newer, write_json, write_with
-from mrisynth.results.records import TrialRecord, read_mapping, read_trial, stamp
-from mrisynth.results.store import SweepDirectory, read_yaml, timestamp
+from mrisynth.files import digest, read_json, refuse_newer, write_json, write_with
+from mrisynth.results.records import read_mapping, read_trial, stamp
+from mrisynth.results.store import SweepDirectory, TrialDirectory, read_yaml, timestamp
+from mrisynth.results.tables import PARAMETER, VALUE, Tables, TrialRows, can_split, join, rows_of, split
 
 SCHEMA_VERSION = 1
 _TABLES = ("trials", "history", "subjects")
 _WRITTEN = b"written"
 # A driver replaces the files of an index one by one, in milliseconds; a reader that meets it in between looks again.
 _LOOKS, _PAUSE = 10, 0.02
-
-_TRIAL_FIELDS = {
-    "trial": pa.int64(),
-    "name": pa.string(),
-    "retry_of": pa.int64(),
-    "outcome": pa.string(),
-    "reason": pa.string(),
-    "message": pa.string(),
-    "warning": pa.string(),
-    "family": pa.string(),
-    "generator": pa.string(),
-    "adversary": pa.string(),
-    "epochs": pa.int64(),
-    "epochs_planned": pa.int64(),
-    "seconds": pa.float64(),
-    "generator_parameters": pa.int64(),
-    "adversary_parameters": pa.int64(),
-    "started": pa.timestamp("ms", tz="UTC"),
-    "ended": pa.timestamp("ms", tz="UTC"),
-    "rung": pa.int64(),
-    "config": pa.string(),
-}
-_HISTORY = pa.schema(
-    {"trial": pa.int64(), "epoch": pa.int64(), "key": pa.dictionary(pa.int32(), pa.string()), "value": pa.float64()}
-)
-_SUBJECTS = pa.schema({"trial": pa.int64(), "subject": pa.string(), "metric": pa.string(), "value": pa.float64()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +53,12 @@ class Index:
     @property
     def metrics(self) -> list[str]:
         """The metrics that have a column."""
-        return [name.removeprefix("value.") for name in self.trials.column_names if name.startswith("value.")]
+        return [name.removeprefix(VALUE) for name in self.trials.column_names if name.startswith(VALUE)]
 
     @property
     def parameters(self) -> list[str]:
         """The dotted paths that have a column."""
-        return [name.removeprefix("param.") for name in self.trials.column_names if name.startswith("param.")]
+        return [name.removeprefix(PARAMETER) for name in self.trials.column_names if name.startswith(PARAMETER)]
 
     def direction(self, metric: str) -> str:
         """Whether more ("maximize") or less ("minimize") of a metric is better."""
@@ -94,6 +68,8 @@ class Index:
 
 class Indexer:
     """Builds the index of a sweep again and again, reading only the trials that changed since.
+
+    What stands in an index that this version wrote is not read again either, as long as the trial's files are the same.
 
     Args:
         sweep: the sweep.
@@ -118,24 +94,18 @@ class Indexer:
             "config_schema": dict(config_schema) if config_schema is not None else standing.get("config_schema", {}),
             "searched": list(searched) if searched is not None else standing.get("searched", []),
         }
-        self._known: dict[int, tuple[object, TrialRecord]] = {}
+        self._known = _standing_rows(sweep)
 
     def build(self) -> Index:
         """The index of what stands on disk now."""
-        records = [self._record(number) for number in (each.number for each in self._sweep.trial_directories())]
-        return Index(
-            manifest=_manifest(self._sweep, self._described),
-            trials=_trials(records),
-            history=_history(records),
-            subjects=_subjects(records),
-        )
+        tables = join([self._rows(directory) for directory in self._sweep.trial_directories()])
+        return Index(_manifest(self._sweep, self._described), tables.trials, tables.history, tables.subjects)
 
-    def _record(self, number: int) -> TrialRecord:
-        directory = self._sweep.trial(number)
-        now = stamp(directory)
-        if number not in self._known or self._known[number][0] != now:
-            self._known[number] = (now, read_trial(directory))
-        return self._known[number][1]
+    def _rows(self, directory: TrialDirectory) -> TrialRows:
+        now, number = digest(stamp(directory)), directory.number
+        if number not in self._known or self._known[number].fields["stamp"] != now:
+            self._known[number] = rows_of(read_trial(directory), now)
+        return self._known[number]
 
 
 def build_index(sweep: SweepDirectory, **described: Any) -> Index:
@@ -174,6 +144,19 @@ def open_index(sweep: SweepDirectory) -> Index:
         return read_index(sweep)
     except MrisynthError:
         return build_index(sweep)
+
+
+def _standing_rows(sweep: SweepDirectory) -> dict[int, TrialRows]:
+    """What the index that stands says of each trial: a driver that starts need not read thousands of folders again."""
+    try:
+        index, together = _read(sweep)
+    except MrisynthError:
+        return {}
+    tables = Tables(index.trials, index.history, index.subjects)
+    # Another version may have read the same folders otherwise.
+    if not together or index.manifest.get("program") != __version__ or not can_split(tables):
+        return {}
+    return {rows.fields["trial"]: rows for rows in split(tables)}
 
 
 def _read(sweep: SweepDirectory) -> tuple[Index, bool]:
@@ -223,46 +206,6 @@ def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, 
         "baselines": {name: baselines[name] for name in ("identity", "matched") if name in baselines},
         "budget": asked.get("budget") or {},
         **described,
+        "program": __version__,
         "written": timestamp(),
     }
-
-
-def _trials(records: list[TrialRecord]) -> pa.Table:
-    columns: dict[str, pa.Array] = {
-        name: pa.array([record.fields.get(name) for record in records], type) for name, type in _TRIAL_FIELDS.items()
-    }
-    for metric in _names(record.values for record in records):
-        columns[f"value.{metric}"] = pa.array([record.values.get(metric) for record in records], pa.float64())
-    for path in _names(record.parameters for record in records):
-        columns[f"param.{path}"] = _parameter([record.parameters.get(path) for record in records])
-    return pa.table(columns)
-
-
-def _parameter(values: list[Any]) -> pa.Array:
-    """Numbers where all are numbers; else words, with lists as JSON."""
-    present = [value for value in values if value is not None]
-    if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    words = [value if isinstance(value, str) or value is None else json.dumps(value) for value in values]
-    return pa.array(words, pa.string())
-
-
-def _history(records: list[TrialRecord]) -> pa.Table:
-    rows = [(record.number, *row) for record in records for row in record.history]
-    return _table(rows, _HISTORY)
-
-
-def _subjects(records: list[TrialRecord]) -> pa.Table:
-    rows = [(record.number, *row) for record in records for row in record.subjects]
-    return _table(rows, _SUBJECTS)
-
-
-def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.table(arrays, schema=schema)
-
-
-def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All keys, in the order in which they were first seen."""
-    return list(dict.fromkeys(chain.from_iterable(mappings)))

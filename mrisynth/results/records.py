@@ -48,7 +48,7 @@ def read_trial(directory: TrialDirectory) -> TrialRecord:
         number=directory.number,
         fields=_fields(directory, config, summary, outcome, epochs),
         values=values,
-        parameters=dict(_flatten(config)),
+        parameters=dict(flatten(config)),
         history=list(_curves(epochs)),
         subjects=list(_subject_scores(summary)),
     )
@@ -143,11 +143,11 @@ def _subject_scores(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, floa
             yield subject, metric, value
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and values."""
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A nested configuration as dotted paths and values."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

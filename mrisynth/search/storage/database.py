@@ -95,7 +95,8 @@ def open_database(storage: str, folder: Path) -> BaseStorage:
             raise InvalidInputError(f"{storage}: {reason(error)}") from error
         except exc.DBAPIError as error:
             # Two sweeps that open an empty database at once make the same tables; whoever comes second looks again.
-            if "already exists" not in str(error) or race == _RACES - 1:
+            met = isinstance(error, exc.IntegrityError) or "already exists" in str(error)
+            if not met or race == _RACES - 1:
                 raise
             time.sleep(0.2)
     raise AssertionError
