@@ -1,9 +1,8 @@
-"""What the platform costs beside the training: per trial, per epoch, and with thousands of trials.
+"""What the platform costs beside the training, per trial and per epoch; with thousands of them: `thousands.py`.
 
     python benchmarks/overhead.py trials [--trials 1000] [--rounds 1]
     python benchmarks/overhead.py torch [--trials 20]
     python benchmarks/overhead.py epoch [--epochs 30]
-    python benchmarks/overhead.py thousands [--trials 5000]
 
 `trials`: no-op trials of one epoch on two slots, each variant in a process of its own: our driver, study on disk; stock
 Ray Tune with OptunaSearch, the study in a journal, warm workers; the same without its loggers and snapshots. Wall
@@ -11,8 +10,6 @@ milliseconds a trial between the first trial's end and the last one's, less what
 `torch`: trials that import torch; processor seconds a trial of all Ray processes, ours against stock fresh workers.
 `epoch`: a real trial; the share of what the platform does around the training loop (records, history, checkpoint, the
 driver's part) in its time, as a one-minute trial would have it.
-`thousands`: a sweep with so many finished trials: the driver's memory, taking over, one suggestion, one index, and the
-commands `status` and `top`.
 """
 
 import argparse
@@ -24,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -273,90 +270,6 @@ def watch_epochs(arguments: argparse.Namespace) -> None:
         print(f"{name:28}{row}", flush=True)
 
 
-# Thousands of trials
-
-
-def fill(folder: Path, trials: int) -> None:
-    """A sweep of so many finished trials of four epochs, searched in this process; how its pace falls is printed."""
-    sys.path.insert(0, str(HERE.parent / "tests"))
-    from search_fixtures import Executor, make_plan, make_sweep, open_conductor
-    from stub_trial import train_stub
-
-    from mrisynth.files import read_json, write_json
-    from mrisynth.search.settings import Budget
-
-    os.fsync = lambda _: None  # type: ignore[assignment]  # only to make the folder sooner
-    sweep = make_sweep(folder)
-
-    def train(config: dict[str, Any], *, directory: Path, **where: Any) -> Iterator[dict[str, Any]]:
-        """The stub, with as many scores as a real trial has: 12 of each of 9 subjects."""
-        for record in train_stub(config, directory=directory, **where):
-            summary = directory / "summary.json"
-            if record["final"]:
-                scores = {f"score-{number}": record["scores"]["psnr"] for number in range(12)}
-                values = {**record["scores"], **scores}
-                subjects = dict.fromkeys("abcdefghi", values)
-                write_json(summary, {**read_json(summary), "values": values, "subjects": subjects})
-            yield record
-
-    for upto in range(1000, trials + 1, 1000):
-        plan = make_plan(folder, rungs=(0.25,), keep=0.5, budget=Budget(trials=upto))
-        conductor = open_conductor(sweep, plan, sampler="random")
-        began = time.perf_counter()
-        Executor(conductor).run()
-        print(
-            f"trials {upto - 999:5} to {upto:5}: {time.perf_counter() - began:6.2f} ms each, random, no fsync",
-            flush=True,
-        )
-
-
-def look_back(folder: Path) -> None:
-    """Take such a sweep over, as a driver does, and print what it costs."""
-    sys.path.insert(0, str(HERE.parent / "tests"))
-    import psutil
-    from search_fixtures import make_plan, make_search, open_conductor, suggest_stub
-
-    from mrisynth.results.store import SweepDirectory
-    from mrisynth.search.settings import Budget
-    from mrisynth.search.study import take_trial
-
-    sweep = SweepDirectory(folder / "sweep")
-    plan = make_plan(folder, rungs=(0.25,), keep=0.5, budget=Budget(trials=10**6))
-    took: dict[str, float] = {}
-
-    def clock(what: str, call: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
-        result = call()
-        took[what] = time.perf_counter() - began
-        return result
-
-    conductor = clock("open the study, reconcile", lambda: open_conductor(sweep, plan))
-    index = make_search(sweep, plan).index
-    clock("the first index", index.write)
-    conductor.changed = index.mark
-    clock("another index", index.write)
-    number = clock("a number for a new trial", conductor._next_number)
-    clock("a suggestion (TPE)", lambda: suggest_stub(take_trial(conductor.study, number)))
-    for what, seconds in took.items():
-        print(f"{what:32}{1000 * seconds:9.0f} ms")
-    print(f"{'the driver, without Ray':32}{psutil.Process().memory_info().rss / 1e6:9.0f} MB")
-
-
-def compare_thousands(arguments: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-        folder = Path(name)
-        for step in ("fill", "look-back"):
-            subprocess.run([sys.executable, __file__, step, name, str(arguments.trials)], check=True)
-        for command in ("status", "top"):
-            words = [sys.executable, "-m", "mrisynth", command, str(folder / "sweep")]
-            seconds = []
-            for _ in range(5):
-                began = time.perf_counter()
-                subprocess.run(words, check=True, capture_output=True)
-                seconds.append(time.perf_counter() - began)
-            print(f"{f'mrisynth {command}, median of 5':32}{1000 * statistics.median(seconds):9.0f} ms")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
@@ -370,14 +283,6 @@ def main() -> None:
     epoch = commands.add_parser("epoch")
     epoch.add_argument("--epochs", type=int, default=30)
     epoch.set_defaults(run=watch_epochs)
-    thousands = commands.add_parser("thousands")
-    thousands.add_argument("--trials", type=int, default=5000)
-    thousands.set_defaults(run=compare_thousands)
-    for name, step in (("fill", fill), ("look-back", lambda folder, _: look_back(folder))):
-        parts = commands.add_parser(name)
-        parts.add_argument("folder", type=Path)
-        parts.add_argument("trials", type=int)
-        parts.set_defaults(run=lambda given, step=step: step(given.folder, given.trials))
     one = commands.add_parser("one")
     one.add_argument("variant")
     one.add_argument("folder", type=Path)
