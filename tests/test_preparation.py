@@ -16,7 +16,7 @@ from mrisynth.data.cohort import read_pairs
 from mrisynth.data.jobs import Ended, Started, Workers, run_jobs
 from mrisynth.data.preparation import cohort as preparation
 from mrisynth.data.preparation.cohort import PreparationConfig, load_config, prepare
-from mrisynth.data.preparation.methods import DemonsConfig
+from mrisynth.data.preparation.methods import CorrelationConfig
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
 from mrisynth.data.store.digests import digest_input
 from mrisynth.data.store.prepared import open_cohort
@@ -480,9 +480,12 @@ def test_a_settings_file_that_is_not_there_is_not_found(tmp_path):
         load_config(tmp_path / "preparation.yaml")
 
 
-def test_fast_means_demons(tmp_path):
-    config = load_config(write_yaml(tmp_path, "registration:\n  method: fast\n  smoothing: 2\n"))
-    assert config.registration == DemonsConfig(smoothing=2)
+def test_fast_means_correlation_in_fewer_steps(tmp_path):
+    config = load_config(write_yaml(tmp_path, "registration:\n  method: fast\n  knots: 16\n")).registration
+    usual = CorrelationConfig(knots=16)
+    assert isinstance(config, CorrelationConfig)
+    assert (config.coarse_iterations, config.iterations) < (usual.coarse_iterations, usual.iterations)
+    assert config.model_copy(update={"coarse_iterations": 40, "iterations": 40}) == usual
 
 
 def test_an_empty_settings_file_means_the_defaults(tmp_path):

@@ -93,9 +93,7 @@ def prepare(
     store: Store,
     *,
     config: Annotated[Path | None, typer.Option(help="A preparation.yaml; default: the paper's stages.")] = None,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Demons instead of local cross-correlation: faster, less exact.")
-    ] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer steps of the registration: faster, less exact.")] = False,
     seed: Annotated[int, typer.Option(help="Draws the splits where pairs.csv gives none.")] = 0,
     skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Prepare the others when one is wrong.")] = False,
     jobs: Jobs = None,

@@ -163,7 +163,10 @@ def jacobian(transform: sitk.Transform, grid: sitk.Image) -> sitk.Image:
     field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat32, *geometry)
     # ITK's filter ignores the direction matrix: turn the displacements into the axes of the grid.
     direction = np.reshape(grid.GetDirection(), (3, 3)).astype(np.float32)
-    turned = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(field) @ direction, isVector=True)
+    array = sitk.GetArrayViewFromImage(field) @ direction
+    del field  # a third copy of the displacements would be the most memory that the whole preparation takes
+    turned = sitk.GetImageFromArray(array, isVector=True)
+    del array
     turned.SetSpacing(grid.GetSpacing())
     return sitk.DisplacementFieldJacobianDeterminant(turned)
 

@@ -13,7 +13,7 @@ from mrisynth.config import Config
 from mrisynth.data.cohort import Pair
 from mrisynth.data.preparation.bias import BiasConfig
 from mrisynth.data.preparation.intensity import IntensityConfig
-from mrisynth.data.preparation.methods import CorrelationConfig, GivenConfig, RegistrationConfig
+from mrisynth.data.preparation.methods import FAST, CorrelationConfig, GivenConfig, RegistrationConfig
 from mrisynth.errors import InvalidInputError, NotFoundError
 
 
@@ -27,11 +27,11 @@ class PreparationConfig(Config):
     @field_validator("registration", mode="before")
     @classmethod
     def _complete_method(cls, value: Any) -> Any:
-        """Let `method` be left out (correlation), and `fast` stand for demons."""
+        """Let `method` be left out (correlation), and `fast` stand for correlation in fewer steps."""
         if not isinstance(value, Mapping):
             return value
         method = value.get("method", "correlation")
-        return {**value, "method": "demons" if method == "fast" else method}
+        return {**FAST, **value, "method": FAST["method"]} if method == "fast" else {**value, "method": method}
 
     def for_pair(self, pair: Pair) -> "PreparationConfig":
         """The settings as they hold for one pair: a transform that is given with it takes the place of registration."""

@@ -48,6 +48,10 @@ class CorrelationConfig(DeformableConfig):
     iterations: int = Field(40, ge=1, description="steps at half the resolution")
 
 
+FAST = {"method": "correlation", "coarse_iterations": 25, "iterations": 10}
+"""What `method: fast` stands for: a third less time, and 0.01 to 0.02 mm more error (docs/log.md)."""
+
+
 class BsplineConfig(DeformableConfig):
     """The affine transform, then a B-spline deformation by Mattes mutual information, up to full resolution.
 
@@ -62,9 +66,9 @@ class BsplineConfig(DeformableConfig):
 
 
 class DemonsConfig(DeformableConfig):
-    """The affine transform, then histogram-matched diffeomorphic demons: faster, less exact."""
+    """The affine transform, then histogram-matched diffeomorphic demons."""
 
-    method: Literal["demons"] = Field("demons", description="affine, then demons; `fast` for short")  # type: ignore[assignment]
+    method: Literal["demons"] = Field("demons", description="affine, then demons")  # type: ignore[assignment]
     iterations: int = Field(60, ge=1, description="most steps at each of the two resolutions (a quarter, a half)")
     smoothing: float = Field(3.0, gt=0, le=20, description="deviation of the field's smoothing, in voxels of the level")
 
