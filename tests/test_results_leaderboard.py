@@ -1,5 +1,8 @@
 """Who is best, by how much, and how far a sweep has come."""
 
+import subprocess
+import sys
+
 import pytest
 from results_fixtures import add_outcome, add_summary, copy_sweep, finish, make_sweep
 
@@ -102,3 +105,15 @@ def test_equal_scores_are_ordered_by_number(sweep):
     add_summary(sweep.trial(0), (26.0, 27.0), epochs=4)
     add_outcome(sweep.trial(0), message="Completed.")
     assert [row["trial"] for row in top(build_index(sweep), k=2)] == [0, 1]
+
+
+def test_status_and_top_do_without_pandas_which_takes_as_long_as_they(sweep):
+    code = (
+        "import sys; from pathlib import Path; from mrisynth.results.index import open_index; "
+        "from mrisynth.results.leaderboard import leaderboard, status; from mrisynth.results.store import open_sweep; "
+        "sweep = open_sweep(Path(sys.argv[1])); status(sweep); leaderboard(open_index(sweep), k=3); print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(sweep.root)]
+    modules = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split()
+    assert "mrisynth.results.leaderboard" in modules
+    assert "pandas" not in modules

@@ -4,6 +4,7 @@ The command line and the dashboard show the same values because both take them f
 """
 
 import json
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -83,7 +84,7 @@ def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bo
     kept = [place for place in places if chosen is None or rows[place]["trial"] in chosen][:k]
     gained = gains(index, metric, [rows[place]["trial"] for place in kept])
     shown = _columns(
-        index.trials.take(pa.array(kept, pa.int64())), (*_PLAIN, *(f"value.{name}" for name in index.metrics), "config")
+        index.trials.take(_numbers(kept)), (*_PLAIN, *(f"value.{name}" for name in index.metrics), "config")
     )
     return [_row(row, index.metrics, gained.get(row["trial"], {})) for row in shown]
 
@@ -100,11 +101,13 @@ def gains(index: Index, metric: str, trials: Iterable[int]) -> dict[int, dict[st
         trial to baseline ("identity", "matched") to {"mean", "minimum"} over the subjects that both have.
     """
     sign = 1 if index.direction(metric) == "maximize" else -1
-    wanted = set(trials)
     scores: dict[int, dict[str, float]] = {}
-    for row in index.subjects.filter(pc.equal(index.subjects["metric"], metric)).to_pylist():
-        if row["trial"] in wanted:
-            scores.setdefault(row["trial"], {})[row["subject"]] = row["value"]
+    wanted = pc.and_(
+        pc.is_in(index.subjects["metric"], value_set=_word(metric)),
+        pc.is_in(index.subjects["trial"], value_set=_numbers(list(trials))),
+    )
+    for row in index.subjects.filter(wanted).to_pylist():
+        scores.setdefault(row["trial"], {})[row["subject"]] = row["value"]
     baselines = {name: _baseline(index, name, metric) for name in BASELINES}
     return {trial: _gains(subjects, baselines, sign) for trial, subjects in scores.items()}
 
@@ -126,6 +129,17 @@ def _columns(table: pa.Table, names: Iterable[str]) -> list[dict[str, Any]]:
     """Rows of some columns alone, where there are such: thousands of whole rows take long."""
     rows: list[dict[str, Any]] = table.select([name for name in names if name in table.column_names]).to_pylist()
     return rows
+
+
+def _numbers(values: list[int]) -> pa.Array:
+    """Whole numbers for Arrow. Given Python's, it would import pandas first, which takes as long as all of `status`."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(array("q", values))])
+
+
+def _word(value: str) -> pa.Array:
+    """One word for Arrow, in the same way."""
+    data = value.encode()
+    return pa.StringArray.from_buffers(1, pa.py_buffer(array("i", [0, len(data)])), pa.py_buffer(data))
 
 
 def _rank(row: Mapping[str, Any], metric: str, direction: str) -> tuple[int, float, int]:
