@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from mrisynth.errors import MrisynthError
 
 _BASE_BYTES = 330 * 2**20
-_BYTES_A_VOXEL = 80
+_BYTES_A_VOXEL = 72
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -63,15 +63,16 @@ def count_fitting(memory: int) -> int:
     return max(1, min(cores, psutil.virtual_memory().available // memory))
 
 
-def estimate_memory(scans: Iterable[Path]) -> int:
+def estimate_memory(scans: Iterable[Path], *, beside: int = 0) -> int:
     """An upper bound of the peak memory in bytes of preparing a subject, from its scans' headers.
 
-    330 MiB and 80 bytes for each voxel of both scans. Measured on phantoms by `benchmarks/preparation_stages.py`, the
-    default registration, in MiB, for high scans of so many voxels: 64^3: 289, bound 352; 128^3: 401, bound 510;
-    350x350x250: 2496, bound 2959. So the bound is at least 1.18 times what was measured.
+    330 MiB and 72 bytes for each voxel of both scans. Measured on phantoms by `benchmarks/preparation_stages.py`, the
+    default registration, in MiB, for high scans of so many voxels: 64^3: 289, bound 350; 128^3: 376, bound 492;
+    160x192x128: 496, bound 634; 350x350x250: 2145, bound 2696. So the bound is at least 1.21 times what was measured.
 
     Args:
         scans: both scans; a folder counts as files of 16-bit samples.
+        beside: what a program that runs meanwhile takes, in bytes for each voxel of both scans.
     """
     voxels = 0
     for path in scans:
@@ -82,7 +83,7 @@ def estimate_memory(scans: Iterable[Path]) -> int:
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
             voxels += math.prod(reader.GetSize()[:3])
-    return _BASE_BYTES + _BYTES_A_VOXEL * voxels
+    return _BASE_BYTES + (_BYTES_A_VOXEL + beside) * voxels
 
 
 def settle_worker() -> None:

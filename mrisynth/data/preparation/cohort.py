@@ -12,8 +12,9 @@ from filelock import Timeout
 
 from mrisynth.data.cohort import Finding, Pair, check_pairs
 from mrisynth.data.jobs import Needs, Started, Workers
+from mrisynth.data.preparation import greedy
 from mrisynth.data.preparation.config import PreparationConfig, load_config
-from mrisynth.data.preparation.methods import GivenConfig
+from mrisynth.data.preparation.methods import GivenConfig, GreedyConfig
 from mrisynth.data.preparation.progress import Progress, Tracker
 from mrisynth.data.preparation.subject import SubjectJob, prepare_subject
 from mrisynth.data.store import mirror
@@ -312,7 +313,8 @@ def _build(jobs: Sequence[SubjectJob], workers: Workers, tracker: Tracker) -> di
 def _needs(job: SubjectJob) -> Needs:
     """What preparing a subject asks of a machine."""
     scans = job.pair.low, job.pair.high
-    return Needs(estimate_memory(scans), (job.store, *_files(job.pair).values()))
+    beside = greedy.BYTES_A_VOXEL if isinstance(job.config.registration, GreedyConfig) else 0
+    return Needs(estimate_memory(scans, beside=beside), (job.store, *_files(job.pair).values()))
 
 
 def _write_cohort(

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from mrisynth.data.preparation.methods import GreedyConfig
 from mrisynth.errors import InvalidInputError
 
+BYTES_A_VOXEL = 220
+"""What the program takes, for each voxel of both scans: 780 MiB were measured at 160x192x128, bound 928."""
+
 _CALL = "import sys; from picsl_greedy import Greedy3D; Greedy3D().execute(sys.argv[1])"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
