@@ -12,7 +12,7 @@ import pytest
 from search_fixtures import make_toy
 
 from mrisynth.errors import UsageError
-from mrisynth.files import write_bytes
+from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.results.store import append_record
 from mrisynth.search.drill.checks import find_damage
 from mrisynth.search.drill.kills import KINDS, draw_kills, kills_of
@@ -49,7 +49,9 @@ def test_whatever_is_killed_nothing_is_lost_or_doubled(tmp_path, settings, kinds
         KINDS[kind].words for kind in kinds if KINDS[kind].words not in " ".join(verdict.skipped)
     ]
     assert all("memory" in reason for reason in verdict.skipped)
-    assert verdict.trials.get("lost", 0) == verdict.trials.get("rejected", 0) == 0
+    assert verdict.trials.get("lost", 0) == 0
+    # Where other programs take memory meanwhile, Ray's monitor may end the same trial in all its attempts.
+    assert verdict.trials.get("rejected", 0) <= ("memory" in kinds)
     assert ("pruned" in verdict.trials) == settings.pruning
 
 
@@ -97,6 +99,14 @@ def test_what_is_lost_or_doubled_is_found(whole):
         "the index cannot be read",
     ):
         assert sentence in damage
+
+
+@pytest.mark.parametrize(("kind", "found"), [("completed", True), ("rejected", False)])
+def test_the_epoch_in_which_a_trial_was_given_up_is_no_damage(whole, kind, found):
+    outcome = whole.trial(1).outcome
+    write_json(outcome, {**read_json(outcome), "outcome": kind})
+    append_record(begun_file(whole.trial(1)), {"epoch": 5, "attempt": "another", "pid": 1})
+    assert ("trial 1 began epochs 1 to 5 and has 4" in find_damage(whole)) == found
 
 
 def test_a_budget_that_is_not_met_is_found(tmp_path):

@@ -60,7 +60,7 @@ def _trial_damage(directory: TrialDirectory, trial: optuna.trial.FrozenTrial) ->
         yield f"has the epochs {epochs} in its history"
     elif outcome.kind in ("completed", "pruned") and len(epochs) != _last_epoch(outcome, history):
         yield f"is {outcome.kind} and has {len(epochs)} epochs"
-    yield from _waste(directory, epochs)
+    yield from _waste(directory, epochs, cut_off=outcome.kind in ("rejected", "lost"))
 
 
 def _last_epoch(outcome: Outcome, history: list[dict[str, Any]]) -> int:
@@ -68,14 +68,18 @@ def _last_epoch(outcome: Outcome, history: list[dict[str, Any]]) -> int:
     return planned if outcome.kind == "completed" else outcome.rung or planned
 
 
-def _waste(directory: TrialDirectory, epochs: list[int]) -> Iterator[str]:
-    """Epochs that were begun without need: only the one that was interrupted may be begun again, by another attempt."""
+def _waste(directory: TrialDirectory, epochs: list[int], *, cut_off: bool) -> Iterator[str]:
+    """Epochs that were begun without need: only the one that was interrupted may be begun again, by another attempt.
+
+    Of a trial that was given up, as where others took the machine's memory again and again, the last one stays so.
+    """
     begun = read_records(begun_file(directory))
     for earlier, later in pairwise(begun):
         again = later["epoch"] == earlier["epoch"] and later["attempt"] != earlier["attempt"]
         if not again and later["epoch"] != earlier["epoch"] + 1:
             yield f"began epoch {later['epoch']} after epoch {earlier['epoch']}"
-    if begun and [begun[0]["epoch"], begun[-1]["epoch"]] != [1, len(epochs)]:
+    last = begun[-1]["epoch"] - (cut_off and begun[-1]["epoch"] == len(epochs) + 1) if begun else 0
+    if begun and (begun[0]["epoch"], last) != (1, len(epochs)):
         yield f"began epochs {begun[0]['epoch']} to {begun[-1]['epoch']} and has {len(epochs)}"
 
 
