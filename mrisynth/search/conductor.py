@@ -56,6 +56,7 @@ class Conductor:
         progress: called with one sentence whenever a trial has ended.
         check: called before anything is written; raises where the sweep is not ours any more.
         gpu: the share of a GPU that a trial gets; 0 without one.
+        retries: how many failed attempts a trial survives.
         live: the trials that run, by number.
         failure: set when it makes no sense to go on.
     """
@@ -67,6 +68,7 @@ class Conductor:
     progress: Callable[[str], None] = lambda _: None
     check: Callable[[], None] = lambda: None
     gpu: float = 0.0
+    retries: int = 0
     live: dict[int, LiveTrial] = field(default_factory=dict)
     failure: MrisynthError | None = None
     _adopted: deque[int] = field(default_factory=deque)
@@ -176,17 +178,26 @@ class Conductor:
         if number not in self.live:
             return
         directory = self.sweep.trial(number)
-        self.live[number].failure = noted_failure(directory) or failure or Failure()
-        message = self.live[number].failure.message
-        append_event(self.sweep, "attempt-failed", number=number, message=message)
+        live = self.live[number]
+        live.failure = noted_failure(directory) or failure or Failure()
+        live.failures += 1
+        append_event(self.sweep, "attempt-failed", number=number, message=live.failure.message)
         new_attempt(directory)
 
     def lose(self, number: int) -> None:
-        """A trial's retries are used up: it is lost for reasons that are not its own, or needs too much memory."""
+        """A trial is given up: it is lost for reasons that are not its own, or needs too much memory.
+
+        Where it has retries left it goes on instead: Tune gives a trial up at once whose worker, warm from the trial
+        before, turns out to be dead.
+        """
         self.check()
         if number not in self.live:
             return
-        failure = self.live[number].failure
+        live = self.live[number]
+        if 0 < live.failures <= self.retries:
+            self._adopted.append(number)
+            return
+        failure = live.failure
         kind: Kind = "rejected" if failure.reason == "out of memory" else "lost"
         outcome = self._catch_up(number) or Outcome(kind, failure.message, failure.reason)
         self._losses += outcome.kind == "lost"

@@ -117,6 +117,7 @@ def run_trials(
     from mrisynth.search.worker import TrialWorker
 
     conductor.gpu, concurrent = _fit(capacity)
+    conductor.retries = capacity.max_failures
     ending = Ending(should_stop, grace, conductor.progress)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
