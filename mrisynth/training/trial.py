@@ -174,9 +174,7 @@ class _Keeper:
         """Write one."""
         trial, began = self._trial, time.perf_counter()
         data_key = trial.cohort.data_key
-        checkpoint.save(
-            _checkpoint(trial), self._state, config=trial.config, data_key=data_key, confirm=trial.confirm
-        )
+        checkpoint.save(_checkpoint(trial), self._state, config=trial.config, data_key=data_key, confirm=trial.confirm)
         ended = time.perf_counter()
         self._saved = self._state.epoch
         self._due_at = ended + (ended - began) / CHECKPOINT_COST
