@@ -23,7 +23,9 @@ class LiveTrial:
         config: its configuration.
         rungs: epoch -> rung.
         whole: whether it runs to its end, whatever its rungs say; named trials do.
-        counts: whether it counts in the budget; a retry does not.
+        counts: whether it counts in the budget of trials; a retry does not.
+        bounded: whether it ends when the budget is spent; what somebody asked to try again does not.
+        share: its share of a GPU; 0 without one.
         epoch: the last epoch that was heard of; those that a retry did not train itself are taken for heard.
         seconds: how long its workers trained until then.
         judged: the epochs whose rung was decided.
@@ -34,6 +36,8 @@ class LiveTrial:
     rungs: Mapping[int, int]
     whole: bool = False
     counts: bool = True
+    bounded: bool = True
+    share: float = 0.0
     epoch: int = 0
     seconds: float = 0.0
     judged: set[int] = field(default_factory=set)

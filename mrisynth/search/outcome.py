@@ -13,7 +13,7 @@ from mrisynth.results.store import TrialDirectory, timestamp
 Kind = Literal["completed", "pruned", "rejected", "lost"]
 REASONS: dict[Kind, tuple[str, ...]] = {
     "completed": (),
-    "pruned": ("stopped",),
+    "pruned": ("stopped", "budget"),
     "rejected": ("diverged", "collapsed", "out of memory", "infeasible"),
     "lost": ("worker", "node", "storage"),
 }

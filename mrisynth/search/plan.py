@@ -42,6 +42,7 @@ class Plan:
         rungs: fractions of a trial's epochs after which it may be stopped.
         keep: the fraction of a family that goes on at each rung; None: nothing is stopped.
         train: who trains a trial, as "package.module:function".
+        cpu: CPU cores that a trial occupies.
     """
 
     objectives: Mapping[str, Direction]
@@ -54,3 +55,4 @@ class Plan:
     rungs: tuple[float, ...] = ()
     keep: float | None = None
     train: str = TRAIN
+    cpu: float = 1.0
