@@ -6,13 +6,17 @@ which they have the same grace as when a sweep is stopped.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+import optuna
+
+from mrisynth.search.judge import LiveTrial
 from mrisynth.search.settings import Budget
+from mrisynth.search.study import gpu_seconds_spent, seconds_spent
 
 OVERTIME = 0.1
-"""How much longer running trials may take to reach a rung once the budget is spent, as a share of the time until then."""
+"""How much longer running trials may take to reach a rung once it is spent, as a share of the time until then."""
 
 CUT = "pruned: budget"
 """What the study calls a trial that was ended because the budget was spent; a larger budget takes it up again."""
@@ -39,6 +43,19 @@ class Account:
     def is_counting(self) -> bool:
         """Whether there is a limit of anything but trials."""
         return any(limit is not None for limit in (self.budget.hours, self.budget.gpu_hours, self.budget.wall))
+
+    def is_spent(self, study: optuna.Study, live: Collection[LiveTrial], say: Callable[[str], None]) -> bool:
+        """Whether a limit of time is reached, by what the study and the running trials say; said once."""
+        if not self.is_counting():
+            return False
+        seconds = seconds_spent(study) + sum(trial.seconds for trial in live)
+        shared = gpu_seconds_spent(study) + sum(trial.share * trial.seconds for trial in live)
+        limit = self.spent(seconds=seconds, gpu_seconds=shared)
+        if limit is not None and self.closed is None:
+            overtime = self.close()
+            running = f": running trials go on to their next rung, for {overtime:.0f} s at most" if live else ""
+            say(f"the budget of {limit} is spent{running}")
+        return limit is not None
 
     def spent(self, *, seconds: float, gpu_seconds: float) -> str | None:
         """Which limit is reached, in words; None while there is none.

@@ -31,10 +31,8 @@ from mrisynth.search.study import (
     find_outcome,
     find_share,
     find_verdict,
-    gpu_seconds_spent,
     queue_named,
     queue_retries,
-    seconds_spent,
     set_share,
     take_trial,
     tell,
@@ -230,7 +228,7 @@ class Conductor:
         for number in stop_requests(self.sweep):
             if number in self.live:
                 self.check()
-                self._stop(number, self._stopped(number, "stopped on request", "stopped"))
+                self._stop(number, self._judge.stop(number, "stopped on request", "stopped"))
                 stopped.append(number)
             trials = self.study.get_trials(deepcopy=False)
             if number >= len(trials) or trials[number].state.is_finished():
@@ -299,18 +297,8 @@ class Conductor:
         return self.account
 
     def _is_spent(self) -> bool:
-        """Whether the budget of time is spent; said once."""
-        account = self._account
-        if not account.is_counting():
-            return False
-        seconds = seconds_spent(self.study) + sum(live.seconds for live in self.live.values())
-        shared = gpu_seconds_spent(self.study) + sum(live.share * live.seconds for live in self.live.values())
-        limit = account.spent(seconds=seconds, gpu_seconds=shared)
-        if limit is not None and account.closed is None:
-            overtime = account.close()
-            running = f": running trials go on to their next rung, for {overtime:.0f} s at most" if self.live else ""
-            self.progress(f"the budget of {limit} is spent{running}")
-        return limit is not None
+        """Whether the budget of time is spent."""
+        return self._account.is_spent(self.study, self.live.values(), self.progress)
 
     def _configure(self, trial: optuna.Trial, name: str | None) -> TrialPlan:
         if name is None:
@@ -380,15 +368,7 @@ class Conductor:
 
     def _cut(self, number: int) -> Outcome:
         """The outcome of a trial that ends because the budget is spent."""
-        return self._stopped(number, "stopped when the budget was spent,", "budget")
-
-    def _stopped(self, number: int, why: str, reason: str) -> Outcome:
-        """The outcome of a trial that ends before its time, with the scores that it has."""
-        records = read_records(self.sweep.trial(number).history)
-        scored = [record["scores"] for record in records if record["scores"] is not None]
-        values = {name: scored[-1][name] for name in self.plan.objectives} if scored else {}
-        after = f"after epoch {records[-1]['epoch']}" if records else "before its first epoch had ended"
-        return Outcome("pruned", f"{why} {after}", reason, values=values)
+        return self._judge.stop(number, "stopped when the budget was spent,", "budget")
 
     def _end(self, number: int, outcome: Outcome) -> None:
         """Write a trial's outcome, tell the study, and only then forget the trial."""

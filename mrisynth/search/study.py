@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.errors import InvalidInputError
-from mrisynth.search.outcome import Kind, Outcome
+from mrisynth.search.outcome import Outcome
 from mrisynth.search.pruning import Direction, Standing
 from mrisynth.search.storage.claim import STUDY
 from mrisynth.search.storage.database import JOURNAL
