@@ -4,8 +4,9 @@ from search_fixtures import Executor, epochs_trained, make_plan, make_sweep, ope
 
 from mrisynth.files import read_json
 from mrisynth.results.store import write_heartbeat
-from mrisynth.search.account import CUT, Account
+from mrisynth.search.account import Account
 from mrisynth.search.lease import hold
+from mrisynth.search.outcome import CUT
 from mrisynth.search.settings import Budget
 from mrisynth.search.study import queue_retries
 

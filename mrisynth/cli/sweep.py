@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from mrisynth.cli.console import program, say
 from mrisynth.cli.durations import hours_in
-from mrisynth.cli.results import show_leaderboard, show_pictures
+from mrisynth.cli.forecast import check_room, make_forecast, show_nothing_done, show_plan
+from mrisynth.cli.results import show_leaderboard, show_missed, show_pictures
 from mrisynth.cli.stores import Data, store_at
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
@@ -64,6 +65,13 @@ def sweep(
             help="What holds the study: journal or sqlite (a file in the sweep's folder), postgresql://USER@HOST/DB.",
         ),
     ] = "journal",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what it would do, and a forecast from a short probe; start nothing."),
+    ] = False,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Probe and forecast first, then start; the forecast is kept.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed suggests the same trials (with one worker).")] = 0,
     set_: Annotated[
         list[str] | None,
@@ -84,8 +92,18 @@ def sweep(
     asked = with_overrides(with_overrides(load_space(space), set_ or []), limits)
     for warning in asked.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
+    if dry_run:
+        show_plan(asked, seed)
+    found = None
+    if dry_run or forecast:
+        found = make_forecast(asked, data=data, max_concurrent=max_concurrent, seed=seed)
+        check_room(found, results)
+    if dry_run:
+        show_nothing_done()
+        return
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     begin = partial(start_sweep, asked, store=data, results=results, name=name, seed=seed, storage=storage)
+    begin = partial(begin, forecast=found.dump() if found else None)
     run_and_report(lambda: begin(launch=launch, progress=say_plain), results / name)
 
 
@@ -178,6 +196,7 @@ def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path) -> None:
         _say_how_to_go_on(folder)
         raise typer.Exit(128 + outcome.signal if outcome.signal else 0)
     show_leaderboard(folder, k=5)
+    show_missed(folder)
     show_pictures(folder)
     say(f"browse all of it: {program()} dashboard {folder.parent}")
     if outcome.trials.get("lost"):

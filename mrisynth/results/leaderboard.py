@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrisynth.errors import NotFoundError
+from mrisynth.results.forecast import read_forecast
 from mrisynth.results.index import Index, open_index
 from mrisynth.results.progress import progress
 from mrisynth.results.records import OUTCOMES
@@ -27,9 +28,9 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
     """How far a sweep has come: the shape of `mrisynth status --json`.
 
     Returns:
-        Counts by outcome; what `results.progress` says of budget, rate, remaining time and running trials; reasons as
-        [{"outcome", "reason", "count", "trial", "message"}], trial and message being the last one's; best as a row of
-        `top`, or None while no trial has completed.
+        Counts by outcome; what `results.progress` says of budget, rate, remaining time and running trials; forecast as
+        `results.forecast` reads it; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and message
+        being the last one's; best as a row of `top`, or None while no trial has completed.
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -41,6 +42,7 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         "trials": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         "reasons": _reasons(index),
         **progress(sweep, index),
+        "forecast": read_forecast(sweep),
         "best": best[0] if best else None,
     }
 

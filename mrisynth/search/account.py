@@ -18,9 +18,6 @@ from mrisynth.search.study import gpu_seconds_spent, seconds_spent
 OVERTIME = 0.1
 """How much longer running trials may take to reach a rung once it is spent, as a share of the time until then."""
 
-CUT = "pruned: budget"
-"""What the study calls a trial that was ended because the budget was spent; a larger budget takes it up again."""
-
 
 @dataclass(slots=True)
 class Account:

@@ -18,19 +18,20 @@ from mrisynth.errors import MrisynthError
 from mrisynth.files import publish, read_json, write_json
 from mrisynth.results.control import clear_stop, stop_requests
 from mrisynth.results.store import SweepDirectory, append_event, read_records, read_yaml, write_yaml
-from mrisynth.search.account import CUT, Account
+from mrisynth.search.account import Account
 from mrisynth.search.assignment import Assignment
 from mrisynth.search.attempts import Failure, new_attempt, noted_failure
 from mrisynth.search.judge import Judge, LiveTrial
-from mrisynth.search.outcome import Kind, Outcome, write_outcome
+from mrisynth.search.outcome import CUT, Kind, Outcome, write_outcome
+from mrisynth.search.packing import WHOLE, Packing
 from mrisynth.search.plan import Plan, TrialPlan
 from mrisynth.search.pruning import rung_epochs
 from mrisynth.search.space import Infeasible
 from mrisynth.search.study import (
     COUNTED,
-    find_outcome,
     find_share,
     find_verdict,
+    is_asked_for,
     queue_named,
     queue_retries,
     set_share,
@@ -41,9 +42,6 @@ from mrisynth.search.study import (
 
 LOSSES_IN_A_ROW = 5
 """After so many lost trials without any other outcome the fault is not theirs, and the sweep fails."""
-
-WHOLE_GPU = 1.0
-"""The share that a trial gets for which a smaller one had too little memory."""
 
 
 @dataclass(slots=True)
@@ -59,6 +57,8 @@ class Conductor:
         check: called before anything is written; raises where the sweep is not ours any more.
         account: what the sweep has spent; by default of the plan's budget, without a clock.
         gpu: the share of a GPU that a trial gets; 0 without one.
+        gpus: how many GPUs there are, where `packing` decides how trials share them.
+        packing: what each kind of trial takes of a GPU; None where every trial gets `gpu`.
         live: the trials that run, by number.
         failure: set when it makes no sense to go on.
     """
@@ -71,6 +71,8 @@ class Conductor:
     check: Callable[[], None] = lambda: None
     account: Account | None = None
     gpu: float = 0.0
+    gpus: float = 0.0
+    packing: Packing | None = None
     live: dict[int, LiveTrial] = field(default_factory=dict)
     failure: MrisynthError | None = None
     _adopted: deque[int] = field(default_factory=deque)
@@ -89,12 +91,14 @@ class Conductor:
         """The trial to run next.
 
         Returns:
-            "wait" while the trials that run would fill the budget: one may be lost and need a successor. "finished"
-            only when the budget is truly spent.
+            "wait" while the trials that run would fill the budget: one may be lost and need a successor; or while they
+            fill the GPUs. "finished" only when the budget is truly spent.
         """
         self.check()
         if self._adopted:
             return self._assign(self._adopted.popleft())
+        if self.live and not self._has_room():
+            return "wait"
         while (number := self._next_number()) is not None:
             if self.begin(number):
                 return self._assign(number)
@@ -120,7 +124,7 @@ class Conductor:
             return False
         append_event(self.sweep, "suggested", number=number, parameters=trial.params)
         rungs, whole = rung_epochs(self.plan.rungs, config.epochs), name is not None or "whole" in trial.user_attrs
-        bounded = not self._is_free(trial.user_attrs)
+        bounded = not is_asked_for(self.study, trial.user_attrs)
         live = LiveTrial(config, rungs, whole=whole, counts=retry_of is None, bounded=bounded)
         self.live[number] = live
         directory = self.sweep.trial(number)
@@ -183,6 +187,15 @@ class Conductor:
             return False
         self._end(number, outcome)
         return True
+
+    def note_memory(self, number: int, used: int, total: int) -> None:
+        """Take in what a trial took of its GPU at its peak; what it shares tells nothing of it alone."""
+        self.check()
+        live = self.live.get(number)
+        if self.packing is None or live is None or live.share < WHOLE:
+            return
+        if self.packing.note(live.config.dump(), used, total):
+            append_event(self.sweep, "measured", number=number, used=used, total=total)
 
     def fail_attempt(self, number: int, failure: Failure | None = None) -> None:
         """A worker died, or raised: whatever it may still write belongs to nobody from now on.
@@ -261,16 +274,21 @@ class Conductor:
         if self.failure or not self._can_begin():
             return None
         waiting = waiting_trials(self.study)
-        free = [trial for trial in waiting if self._is_free(trial.user_attrs)]
+        free = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
         queued = free or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
         number = queued[0].number if queued else self.study.ask().number
         append_event(self.sweep, "ask", number=number)
         return number
 
+    def _has_room(self) -> bool:
+        """Whether the GPUs have room for the smallest trial; always where nothing is packed."""
+        taken = sum(live.share for live in self.live.values())
+        return self.packing is None or self.gpus - taken >= self.packing.smallest()
+
     def _can_begin(self) -> bool:
         """Whether a retry waits, or the budget allows for another trial and there is one."""
         waiting = waiting_trials(self.study)
-        if any(self._is_free(trial.user_attrs) for trial in waiting):
+        if any(is_asked_for(self.study, trial.user_attrs) for trial in waiting):
             return True
         if self._is_spent():
             return False
@@ -284,11 +302,6 @@ class Conductor:
         return sum("retry_of" not in trial.user_attrs for trial in finished) + sum(
             live.counts for live in self.live.values()
         )
-
-    def _is_free(self, marks: Mapping[str, Any]) -> bool:
-        """Whether a trial, by its user attributes, repeats another one on request: no budget of time ends that."""
-        old = marks.get("retry_of")
-        return old is not None and ("whole" in marks or find_outcome(self.study, old) != CUT)
 
     @property
     def _account(self) -> Account:
@@ -311,7 +324,8 @@ class Conductor:
         live, directory = self.live[number], self.sweep.trial(number)
         new_attempt(directory)
         append_event(self.sweep, "launched", number=number)
-        share = find_share(self.study, number)
+        packed = self.packing.share(live.config.dump()) if self.packing else None
+        share = find_share(self.study, number) or packed
         self._note_share(number, share or self.gpu)
         return Assignment(
             number=number,
@@ -321,6 +335,7 @@ class Conductor:
             rungs=tuple(sorted(live.rungs)),
             train=self.plan.train,
             gpu=share,
+            meter=self.plan.meter,
         )
 
     def _note_share(self, number: int, share: float) -> None:
@@ -349,10 +364,12 @@ class Conductor:
 
     def _enlarge(self, number: int, message: str) -> bool:
         """Let a trial that had too little of a GPU's memory go on once with a whole one; whether it may."""
-        share = find_share(self.study, number) or self.gpu
-        if not 0 < share < WHOLE_GPU:
+        share = self.live[number].share
+        if not 0 < share < WHOLE:
             return False
-        set_share(self.study, number, WHOLE_GPU)
+        if self.packing is not None:
+            self.packing.note_failure(self.live[number].config.dump(), share)
+        set_share(self.study, number, WHOLE)
         append_event(self.sweep, "enlarged", number=number, share=share, message=message)
         self.progress(f"trial {number} ran out of memory on {share:g} of a GPU, and goes on with a whole one")
         new_attempt(self.sweep.trial(number))

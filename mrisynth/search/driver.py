@@ -7,6 +7,7 @@ import os
 import socket
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import optuna
 from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
+from mrisynth.results.forecast import keep_forecast, note_end, write_forecast
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml
 from mrisynth.search.account import Account
@@ -52,6 +54,7 @@ def start_sweep(
     seed: int = 0,
     storage: str = JOURNAL,
     launch: Launch | None = None,
+    forecast: dict[str, Any] | None = None,
     progress: Progress = lambda _: None,
 ) -> SweepOutcome:
     """Start a new sweep and drive it until its budget is spent.
@@ -64,6 +67,7 @@ def start_sweep(
         seed: what the sampler draws by.
         storage: what holds the study: "journal", "sqlite", or "postgresql://USER@HOST/DATABASE".
         launch: where and how it runs.
+        forecast: what it will take, if that was asked for; kept with it.
         progress: called with one sentence whenever something happened.
 
     Raises:
@@ -79,6 +83,8 @@ def start_sweep(
     check_weights(space)
     sweep = create_sweep(space, cohort, results=results, name=name, seed=seed, storage=storage)
     with hold(sweep) as lease:
+        if forecast is not None:
+            write_forecast(sweep, forecast)
         return _drive(lease, space, cohort, launch=launch or Launch(), progress=progress)
 
 
@@ -249,7 +255,7 @@ def _drive(
         sampler=SeededSampler(space.sampler, read_yaml(sweep.sweep_yaml)["seed"]),
         capacity=Capacity(space.resources.cpu, space.resources.gpu, launch.max_concurrent, launch.max_failures),
         address=launch.address,
-        index=IndexWriter(sweep, indexer, check=lease.check),
+        index=IndexWriter(sweep, indexer, check=lease.check, written=partial(keep_forecast, sweep)),
         progress=progress,
         grace=launch.grace,
         storage=read_yaml(sweep.sweep_yaml).get("storage", JOURNAL),
@@ -337,6 +343,7 @@ def _finish(search: Search, conductor: Conductor, lease: Lease) -> SweepOutcome:
             ends += f"; its budget was spent before that, so extend it: mrisynth extend {search.sweep.root}"
         raise NoCompletedTrialError(f"no trial of {search.sweep.root} completed: {ends}")
     lease.state = "done"
+    note_end(search.sweep, ran=lease.ran())
     return SweepOutcome(search.sweep.root, "done", None, trials)
 
 

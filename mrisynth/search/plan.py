@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import optuna
 
-from mrisynth.search.assignment import TRAIN
+from mrisynth.search.assignment import METER, TRAIN
 from mrisynth.search.pruning import Direction
 from mrisynth.search.settings import Budget
 
@@ -43,6 +43,7 @@ class Plan:
         keep: the fraction of a family that goes on at each rung; None: nothing is stopped.
         train: who trains a trial, as "package.module:function".
         cpu: CPU cores that a trial occupies.
+        meter: who measures what a trial takes of a GPU, as "package.module:function".
     """
 
     objectives: Mapping[str, Direction]
@@ -56,3 +57,4 @@ class Plan:
     keep: float | None = None
     train: str = TRAIN
     cpu: float = 1.0
+    meter: str = METER

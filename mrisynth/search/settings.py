@@ -48,7 +48,7 @@ class Resources(Config):
 
     cpu: Number = Field(1.0, gt=0, description="CPU cores.")
     gpu: float | Literal["auto"] = Field(
-        "auto", description="GPUs, or a fraction of one; auto: one where there is any."
+        "auto", description="GPUs, or a fraction of one; auto: what each trial needs, measured, where there is any."
     )
 
     @field_validator("gpu", mode="before")

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.errors import InvalidInputError
-from mrisynth.search.outcome import Outcome
+from mrisynth.search.outcome import CUT, Outcome
 from mrisynth.search.pruning import Direction, Standing
 from mrisynth.search.storage.claim import STUDY
 from mrisynth.search.storage.database import JOURNAL
@@ -138,10 +138,10 @@ def outcome_kind(trial: FrozenTrial) -> str | None:
     return outcome.split(":")[0] if outcome is not None and trial.state.is_finished() else None
 
 
-def find_outcome(study: optuna.Study, number: int) -> str | None:
-    """How a trial ended, with its reason: "rejected: diverged"; None while it has not."""
-    outcome: str | None = find_trial(study, number).user_attrs.get("outcome")
-    return outcome
+def is_asked_for(study: optuna.Study, marks: Mapping[str, Any]) -> bool:
+    """Whether a trial, by its user attributes, repeats another one on request: no budget of time ends that."""
+    old = marks.get("retry_of")
+    return old is not None and ("whole" in marks or find_trial(study, old).user_attrs.get("outcome") != CUT)
 
 
 def _is_one_of(trial: FrozenTrial, kinds: Collection[str]) -> bool:
