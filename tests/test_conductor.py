@@ -52,10 +52,10 @@ def test_a_search_ends_with_its_budget(tmp_path):
     ]
 
 
-def test_worker_hours_are_a_budget_too(tmp_path):
-    # Each trial has 4 epochs of a second: the third is begun after 8 seconds, the fourth is not.
+def test_core_hours_are_a_budget_too(tmp_path):
+    # Each trial has 4 epochs of a second: the third is begun after 8 seconds, and ended after its first epoch.
     sweep, _ = run(tmp_path, budget=Budget(hours=9 / 3600))
-    assert outcomes(sweep) == dict.fromkeys(range(3), "completed")
+    assert outcomes(sweep) == {0: "completed", 1: "completed", 2: "pruned"}
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path):

@@ -25,7 +25,7 @@ from mrisynth.search.storage.outage import LASTS, Patience, StorageLostError, is
 
 Record = dict[str, Any]
 Records = Generator[Record, None, None]
-Train = Callable[..., Records]
+Train = Callable[..., Any]
 
 
 class TrialWorker(Trainable):  # type: ignore[misc]
@@ -51,11 +51,13 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         """Train one epoch.
 
         Returns:
-            {"record": what `training.trial.run` yields, or a rejection, as JSON}.
+            {"record": what `training.trial.run` yields, or a rejection, "memory": [bytes of its GPU's that it took, all
+            of them] or null}, each as JSON.
         """
         try:
             with _into(self._directory.log):
-                return {"record": json.dumps(self._next_record())}
+                record = self._next_record()
+                return {"record": json.dumps(record), "memory": json.dumps(self._measure())}
         except Exception as error:
             if is_disk_error(error):
                 self._wait_for_room()
@@ -75,6 +77,12 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         size = sum(path.stat().st_size for path in self._directory.checkpoint.rglob("*"))
         with suppress(StorageLostError):
             wait_for_room(root, size=size, patience=Patience(LASTS))
+
+    def _measure(self) -> tuple[int, int] | None:
+        """What the trial took of its GPU, and what that has, in bytes; None without one."""
+        meter = find_function(self._assignment["meter"]) if ray.get_gpu_ids() else None
+        measured: tuple[int, int] | None = meter() if meter else None
+        return measured
 
     def _take(self, config: dict[str, Any]) -> None:
         self._assignment: dict[str, Any] = json.loads(config["assignment"])
@@ -100,7 +108,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         self._attempt = valid_attempt(self._directory)
         records = read_records(self._directory.history)
         write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
-        return find_function(self._assignment["train"])(
+        training: Records = find_function(self._assignment["train"])(
             self._assignment["config"],
             store=locate(self._assignment["store"]),
             directory=self._directory.root,
@@ -109,6 +117,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             attempt=self._attempt,
             confirm=partial(check_attempt, self._directory, self._attempt),
         )
+        return training
 
 
 def train_trial(config: dict[str, Any], **where: Any) -> Records:

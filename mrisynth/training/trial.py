@@ -35,6 +35,7 @@ from mrisynth.results.pictures import write_pictures
 from mrisynth.results.store import TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig
+from mrisynth.training.devices import reset_memory
 from mrisynth.training.diagnosis import (
     TrialRejected,
     as_rejection,
@@ -124,6 +125,7 @@ def _run(trial: _Trial) -> Iterator[Record]:
     slices = slices_of.ensure(trial.cohort)
     patches = shards.ensure(trial.cohort, config.patches)
     prepare_torch(config, trial.device)
+    reset_memory(trial.device)
     state = _start(trial)
     if not _catch_up(trial, state, slices, patches) or state.epoch == config.epochs:
         yield state.history[-1]
