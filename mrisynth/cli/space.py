@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import output, say, show, show_json, show_table
+from mrisynth.errors import InvalidInputError
 
 app = typer.Typer(help="Search spaces: what a sweep may try.", no_args_is_help=True)
 
@@ -32,6 +33,8 @@ def check(space: SpaceName) -> None:
         say(f"[yellow]warning:[/] {escape(warning)}")
     count = loaded.budget.trials or (len(loaded.published) if not loaded.search else None)
     trials = "" if count is None else f", {count} trial{'s' if count > 1 else ''}"
+    if thrown := loaded.feasibility.bounds_in_words:
+        say(f"{thrown}: they are suggested again at no cost to the budget")
     show(f"{loaded.name}: {len(loaded.search)} parameters searched{trials}; nothing wrong")
 
 
@@ -106,8 +109,13 @@ def sample(
     """Draw configurations at random: one JSON line each."""
     from mrisynth.search.space import load_space, sample_configs
 
-    for config in sample_configs(load_space(space), number, seed=seed):
+    loaded = load_space(space)
+    if not loaded.search:
+        raise InvalidInputError(f"space {loaded.name} searches nothing; see its trials: mrisynth space show {space}")
+    for config in sample_configs(loaded, number, seed=seed):
         show(json.dumps(config.dump()))
+    if thrown := loaded.feasibility.bounds_in_words:
+        say(f"{thrown}: they are not among these")
 
 
 @app.command()

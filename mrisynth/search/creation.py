@@ -90,6 +90,7 @@ def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int, storag
         "seed": seed,
         "budget": space.budget.model_dump(),
         "objectives": dict(space.objectives),
+        "constraints": space.limits,
         "storage": storage,
         "resources": space.resources.model_dump(),
         "set": space.overrides,

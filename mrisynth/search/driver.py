@@ -15,6 +15,7 @@ import optuna
 from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
+from mrisynth.results.constraints import SIZES
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml
 from mrisynth.search.changes import refuse_changes
@@ -179,6 +180,7 @@ def plan_of(space: Space, store: Path) -> Plan:
         points={name: space.encode(config).params or {} for name, config in named.items()},
         rungs=space.pruner.rungs if space.pruner else (),
         keep=space.pruner.keep if space.pruner else None,
+        bounds=tuple(bound for bound in space.bounds if bound.name not in SIZES),
     )
 
 

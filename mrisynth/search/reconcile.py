@@ -94,7 +94,7 @@ def _settle(conductor: Conductor, number: int) -> bool:
         values = _final_values(directory)
         if values is None:
             return False
-        outcome = completed({name: values[name] for name in conductor.plan.objectives})
+        outcome = completed(values, conductor.plan.objectives, conductor.plan.bounds)
         conductor.conclude(number, outcome)
     begun = read_json(directory.origin).get("from_epoch", 0) if directory.origin.is_file() else 0
     records = (record for record in read_records(directory.history) if record["epoch"] > begun)
