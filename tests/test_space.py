@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
+from mrisynth.models import ADVERSARIES, GENERATORS
 from mrisynth.search.space import (
     Infeasible,
     Space,
@@ -20,6 +21,7 @@ from mrisynth.search.space import (
     trial_sizes,
     with_overrides,
 )
+from mrisynth.search.stand_ins import RandomTrial
 from mrisynth.shipped import search_spaces
 from mrisynth.training.config import TrialConfig
 
@@ -27,6 +29,8 @@ SHIPPED = sorted(path.stem for path in search_spaces().glob("*.yaml"))
 QUESTIONS = [name for name in SHIPPED if name.startswith("question-")]
 SEARCHING = [name for name in SHIPPED if name not in (*QUESTIONS, "published")]
 DOCS = Path(__file__).parents[1] / "docs" / "spaces.md"
+BUILT = 30
+"""How many different networks of a space are built: the rest differ from them in no more than numbers."""
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
 
 SMALL = """\
@@ -80,14 +84,15 @@ def asked(space: Space, params: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SEARCHING)
-def test_shipped_spaces_suggest_only_what_can_be_trained(name: str) -> None:
-    space = load_space(name)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+def test_shipped_spaces_suggest_only_what_can_be_built(name: str) -> None:
+    space, trial, networks = load_space(name), RandomTrial(1), set()
     for _ in range(200):
-        config = TrialConfig.parse(space.suggest(study.ask()))
-        config.generator.check_size(config.patches.size)
-        if config.adversary:
-            config.adversary.check_size(config.patches.size)
+        config = TrialConfig.parse(space.suggest(trial))  # checks patch sizes, too
+        dumped = config.dump()
+        parts = [config.patches.size, dumped[dumped["generator"]], dumped.get(dumped.get("adversary"))]
+        if (network := json.dumps(parts)) not in networks and len(networks) < BUILT:
+            networks.add(network)
+            config.count_parameters()  # builds them, without numbers in them
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -112,13 +117,24 @@ def test_questions_run_each_of_their_arms_with_three_seeds(name: str) -> None:
 
 def test_the_shipped_spaces_are_listed_with_their_descriptions() -> None:
     listed = list_spaces()
-    assert {"smoke", "demo", "cnn", "gan"} <= set(listed)
+    assert {"smoke", "demo", "cnn", "gan", "losses", "kernels", "patches", "everything"} <= set(listed)
     assert listed["smoke"] == load_space("smoke").description
 
 
 def test_smoke_and_gan_reach_both_families() -> None:
     for name in ("smoke", "gan"):
         assert {config.family for config in sample_configs(load_space(name), 40)} == {"cnn", "gan"}
+
+
+def test_everything_reaches_every_family_and_every_architecture() -> None:
+    configs = sample_configs(load_space("everything"), 120)
+    assert {config.family for config in configs} == {"forest", "cnn", "gan"}
+    assert {config.generator.name for config in configs} == set(GENERATORS)
+    assert {config.adversary.name for config in configs if config.adversary} == set(ADVERSARIES)
+
+
+def test_losses_searches_weights_alone() -> None:
+    assert all(path.startswith("losses.") for path in load_space("losses").search)
 
 
 def test_gan_reaches_every_generator_and_every_adversary() -> None:
