@@ -151,8 +151,13 @@ def sample(
 
 
 @app.command()
-def schema() -> None:
-    """The JSON Schema of a trial's configuration."""
+def schema(
+    space: Annotated[
+        bool, typer.Option("--space", help="Of a whole space file, for editors: ranges and conditions included.")
+    ] = False,
+) -> None:
+    """The JSON Schema of a trial's configuration, or of a space file."""
+    from mrisynth.search.space_schema import space_schema
     from mrisynth.training.config import json_schema
 
-    output.print_json(data=json_schema())
+    output.print_json(data=space_schema() if space else json_schema())
