@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from mrisynth import __version__
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
 from mrisynth.files import digest, read_json, refuse_newer, write_json, write_with
+from mrisynth.results.constraints import Bound, bounds
 from mrisynth.results.records import read_mapping, read_trial, stamp
 from mrisynth.results.store import SweepDirectory, TrialDirectory, read_yaml, timestamp
 from mrisynth.results.tables import PARAMETER, VALUE, Tables, TrialRows, can_split, join, rows_of, split
@@ -49,6 +50,11 @@ class Index:
         """Metric to "maximize" or "minimize", the first one leading."""
         objectives: dict[str, str] = self.manifest["objectives"]
         return objectives
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What the sweep wants of its trials besides; none in an index of an older version."""
+        return bounds(self.manifest.get("constraints"))
 
     @property
     def metrics(self) -> list[str]:
@@ -203,6 +209,7 @@ def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, 
         "description": asked.get("description") or "",
         "data_key": asked.get("data_key"),
         "objectives": asked.get("objectives") or {},
+        "constraints": asked.get("constraints") or {},
         "baselines": {name: baselines[name] for name in ("identity", "matched") if name in baselines},
         "budget": asked.get("budget") or {},
         "planned": asked.get("planned"),

@@ -16,6 +16,7 @@ import optuna
 from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
+from mrisynth.results.constraints import SIZES
 from mrisynth.results.forecast import keep_forecast, note_end, write_forecast
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml
@@ -186,6 +187,7 @@ def plan_of(space: Space, store: Path) -> Plan:
         rungs=space.pruner.rungs if space.pruner else (),
         keep=space.pruner.keep if space.pruner else None,
         cpu=space.resources.cpu,
+        bounds=tuple(bound for bound in space.bounds if bound.name not in SIZES),
     )
 
 
