@@ -29,7 +29,9 @@ from mrisynth.search.study import (
     COUNTED,
     find_share,
     find_verdict,
+    next_point,
     queue_named,
+    queue_point,
     seconds_spent,
     set_share,
     take_trial,
@@ -236,7 +238,7 @@ class Conductor:
             return None
         waiting = waiting_trials(self.study)
         queued = [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
-        number = queued[0].number if queued else self.study.ask().number
+        number = queued[0].number if queued else self._suggested()
         append_event(self.sweep, "ask", number=number)
         return number
 
@@ -245,7 +247,21 @@ class Conductor:
         waiting = waiting_trials(self.study)
         if any("retry_of" in trial.user_attrs for trial in waiting):
             return True
-        return bool(waiting or self.plan.searches) and self._has_budget()
+        return bool(waiting or self._can_suggest()) and self._has_budget()
+
+    def _can_suggest(self) -> bool:
+        """Whether there is a point that was not tried yet; of a grid they come to an end."""
+        grid = self.plan.grid
+        return self.plan.searches and (grid is None or next_point(self.study, len(grid)) is not None)
+
+    def _suggested(self) -> int:
+        """The number of a new trial."""
+        if self.plan.grid is None:
+            return self.study.ask().number
+        point = next_point(self.study, len(self.plan.grid))
+        assert point is not None, "asked for a trial beyond the grid"
+        queue_point(self.study, point, self.plan.grid[point])
+        return waiting_trials(self.study)[0].number
 
     def _has_budget(self) -> bool:
         budget, finished = self.plan.budget, self.study.get_trials(deepcopy=False, states=COUNTED)

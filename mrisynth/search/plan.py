@@ -1,6 +1,6 @@
 """What a search shall do: the part of a space, and of what was asked, that conducting it needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +32,7 @@ class Plan:
     """What a search shall do.
 
     Attributes:
-        objectives: metric -> direction; the first one prunes.
+        objectives: metric -> direction; all of them prune.
         suggest: asks a trial for every parameter of the space; may raise `space.Infeasible`.
         store: the prepared cohort.
         budget: when it has spent enough.
@@ -41,6 +41,8 @@ class Plan:
         points: name -> what the study learns of a named trial: its parameters, or nothing where they do not fit.
         rungs: fractions of a trial's epochs after which it may be stopped.
         keep: the fraction of a family that goes on at each rung; None: nothing is stopped.
+        quota: how many of a family go on from each rung before any is stopped there.
+        grid: the points to work through, in this order; None: the sampler suggests.
         train: who trains a trial, as "package.module:function".
     """
 
@@ -53,4 +55,6 @@ class Plan:
     points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rungs: tuple[float, ...] = ()
     keep: float | None = None
+    quota: int = 0
+    grid: Sequence[Mapping[str, Any]] | None = None
     train: str = TRAIN

@@ -1,8 +1,8 @@
 """The study: the only truth of the search. Only the driver touches it.
 
 It is an Optuna study, in a journal file unless a database is named. What we add to its trials stands in user
-attributes: `name` of a named trial, `retry_of`, `whole` of a trial that no rung stops, one `rung:<i>` for each rung
-reached, `gpu` of a trial that needs a larger share, `seconds` and `outcome`.
+attributes: `name` of a named trial, `grid` of a grid's point, `retry_of`, `whole` of a trial that no rung stops, one
+`rung:<i>` for each rung reached, `gpu` of a trial that needs a larger share, `seconds` and `outcome`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -39,7 +39,7 @@ def open_study(
 
     Args:
         journal: the journal file; its folder is made.
-        objectives: metric -> "maximize" or "minimize", the first of them the one that prunes.
+        objectives: metric -> "maximize" or "minimize", in the order in which they are told.
         sampler: who suggests.
         storage: "journal", "sqlite" (a file beside the journal), or the URL of a database.
         name: the study's name in its storage.
@@ -102,6 +102,17 @@ def queue_named(study: optuna.Study, points: Mapping[str, Mapping[str, Any]]) ->
             study.enqueue_trial(dict(parameters), user_attrs={"name": name})
 
 
+def next_point(study: optuna.Study, count: int) -> int | None:
+    """The first of a grid's points that no trial has; None where every one was tried."""
+    taken = {trial.user_attrs.get("grid") for trial in study.get_trials(deepcopy=False)}
+    return next((point for point in range(count) if point not in taken), None)
+
+
+def queue_point(study: optuna.Study, point: int, parameters: Mapping[str, Any]) -> None:
+    """Queue a point of a grid; it is in the study at once and whole."""
+    study.enqueue_trial(dict(parameters), user_attrs={"grid": point})
+
+
 def queue_retries(study: optuna.Study, kinds: Collection[Kind] = (), trials: Collection[int] = ()) -> list[int]:
     """Queue finished trials again, each once, every one as a new trial with the same parameters.
 
@@ -155,15 +166,15 @@ def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: 
     Args:
         study: the study.
         number: the trial.
-        standing: its family, the rung, the value.
+        standing: its family, the rung, the values.
         epoch: after which epoch of its own.
         pruned: the verdict.
     """
     trial = _open_trial(study, number)
-    stored = {"epoch": epoch, "value": standing.value, "family": standing.family, "pruned": pruned}
+    stored = {"epoch": epoch, "values": list(standing.values), "family": standing.family, "pruned": pruned}
     # Optuna refuses intermediate values in a study of several objectives, and one that it has already.
     if len(study.directions) == 1 and epoch not in find_trial(study, number).intermediate_values:
-        trial.report(standing.value, epoch)
+        trial.report(standing.values[0], epoch)
     trial.set_user_attr(f"rung:{standing.rung}", stored)
 
 
@@ -178,7 +189,8 @@ def standings(study: optuna.Study, rung: int, *, but: int) -> Iterator[Standing]
     key = f"rung:{rung}"
     for trial in study.get_trials(deepcopy=False):
         if trial.number != but and (stored := trial.user_attrs.get(key)) is not None:
-            yield Standing(stored["family"], rung, stored["value"])
+            # Older versions stored the first objective alone.
+            yield Standing(stored["family"], rung, tuple(stored.get("values", [stored.get("value")])))
 
 
 def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0) -> None:
