@@ -46,7 +46,7 @@ SPACE = HERE / "learning_curves.yaml"
 CURVES = HERE / "learning_curves.parquet"
 SCORES = ("psnr", "ssim", "seam")
 COHORT = {"subjects": 8, "size": (56, 72, 64), "seed": 3}
-SLICES = 6
+SLICES = 4
 """Validation slices of each subject that are scored after every epoch."""
 CPU = torch.device("cpu")
 

@@ -273,10 +273,15 @@ def times(curves: Sequence[Curve], sources: Iterator[Any], rule: Rule, **how: An
 
 def show(name: str, seconds: list[float], baseline: list[float]) -> None:
     """One row: quartiles, how often it never arrived, and how many times sooner than the baseline."""
-    low, median, high = statistics.quantiles(seconds, n=4)
+    low, median, high = quartiles(seconds)
     missed = sum(map(math.isinf, seconds)) / len(seconds)
-    ratio = statistics.median(baseline) / median
+    ratio = quartiles(baseline)[1] / median
     print(f"| {name} | {low:.0f} | {median:.0f} | {high:.0f} | {missed:.1%} | x{ratio:.1f} |", flush=True)
+
+
+def quartiles(seconds: list[float]) -> list[float]:
+    """The values a quarter, half and three quarters of the way; some may be infinite, so that none is interpolated."""
+    return [sorted(seconds)[len(seconds) * part // 4] for part in (1, 2, 3)]
 
 
 def header(title: str) -> None:

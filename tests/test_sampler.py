@@ -72,6 +72,7 @@ def test_what_tpe_has_learned_from_is_not_tried_again_while_there_is_anything_el
     study = optuna.create_study(direction="maximize", sampler=SeededSampler("tpe", seed))
     for _ in range(22):
         trial = study.ask()
+        trial.suggest_categorical("single", ["only"])
         kind = trial.suggest_categorical("kind", ["plain", "bent"])
         study.tell(trial, trial.suggest_int("bend" if kind == "bent" else "height", 0, 14))
     points = [tuple(sorted(trial.params.items())) for trial in study.trials]

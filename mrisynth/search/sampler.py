@@ -90,9 +90,9 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def _tried(study: Study, trial: FrozenTrial) -> list[Mapping[str, Any]]:
-    """The parameters of all other trials, but for those that were lost."""
+    """The parameters of all other trials but those that were lost, without those that have one value alone."""
     return [
-        other.params
+        {path: value for path, value in other.params.items() if not other.distributions[path].single()}
         for other in study.get_trials(deepcopy=False)
         if other.number != trial.number and other.params and other.state not in (TrialState.FAIL, TrialState.WAITING)
     ]
