@@ -14,7 +14,7 @@ from mrisynth.search.drill.toy import ToyConfig
 from mrisynth.search.grid import MOST_POINTS, grid_in_order, grid_points, grid_values
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import Space, parse_space
-from mrisynth.search.study import queue_point
+from mrisynth.search.study import ask
 
 CONDITIONAL = """\
 sampler: grid
@@ -64,8 +64,9 @@ def test_every_point_comes_once_and_has_what_exists_there() -> None:
 def test_a_study_takes_every_point_as_it_is() -> None:
     space = grid_space()
     study = optuna.create_study()
-    for index, point in enumerate(grid_in_order(space.parameters, 0)):
-        queue_point(study, index, point)
+    points = grid_in_order(space.parameters, 0)
+    for point in points:
+        ask(study, points)
         trial = study.ask()
         space.parameters.suggest(trial)
         assert trial.params == point
@@ -130,7 +131,7 @@ def test_a_grid_goes_on_where_it_was(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path)
     Executor(open_conductor(sweep, toy_grid(tmp_path, budget=Budget(trials=3)), sampler="grid")).run()
     conductor = open_conductor(sweep, toy_grid(tmp_path), sampler="grid")
-    queue_point(conductor.study, 3, POINTS[3])  # queued by a driver that was killed before it began
+    ask(conductor.study, POINTS)  # queued by a driver that was killed before it began
     Executor(conductor).run()
     assert tried(sweep) == list(POINTS)
     assert not open_conductor(sweep, toy_grid(tmp_path), sampler="grid").has_work()
@@ -139,7 +140,7 @@ def test_a_grid_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_a_half_asked_point_is_completed(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path)
     conductor = open_conductor(sweep, toy_grid(tmp_path), sampler="grid")
-    queue_point(conductor.study, 0, POINTS[0])
+    ask(conductor.study, POINTS)
     conductor.study.ask().suggest_float("x", 0.0, 1.0, step=0.25)
     Executor(open_conductor(sweep, toy_grid(tmp_path), sampler="grid")).run()
     assert tried(sweep) == list(POINTS)

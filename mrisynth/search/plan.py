@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import optuna
 
-from mrisynth.search.assignment import TRAIN
+from mrisynth.search.assignment import METER, TRAIN
 from mrisynth.search.pruning import Direction
 from mrisynth.search.settings import Budget
 
@@ -44,6 +44,8 @@ class Plan:
         quota: how many of a family go on from each rung before any is stopped there.
         grid: the points to work through, in this order; None: the sampler suggests.
         train: who trains a trial, as "package.module:function".
+        cpu: CPU cores that a trial occupies.
+        meter: who measures what a trial takes of a GPU, as "package.module:function".
     """
 
     objectives: Mapping[str, Direction]
@@ -58,3 +60,5 @@ class Plan:
     quota: int = 0
     grid: Sequence[Mapping[str, Any]] | None = None
     train: str = TRAIN
+    cpu: float = 1.0
+    meter: str = METER
