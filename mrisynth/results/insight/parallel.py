@@ -1,6 +1,7 @@
 """Trials as lines across one axis a parameter: the data of a parallel-coordinates plot."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,11 @@ class Lines:
     values: tuple[tuple[float | str | None, ...], ...]
     scores: tuple[float, ...]
     of: int
+
+    def best(self, share: float) -> "Lines":
+        """Only the best share of all `of` trials, at least one."""
+        count = min(len(self.trials), max(1, math.ceil(share * self.of)))
+        return replace(self, trials=self.trials[-count:], values=self.values[-count:], scores=self.scores[-count:])
 
 
 def parallel_lines(
