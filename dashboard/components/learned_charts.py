@@ -22,6 +22,7 @@ NOT_THERE = "(not there)"
 MOST, BEST_KEPT = 1500, 200
 """How many points a scatter plot shows at most, and how many of the best are always among them."""
 _FEW = 12
+_DASH: dict[str, Any] = {"shape": "stroke", "size": 2500, "color": GREY, "strokeWidth": 4, "opacity": 1}
 _NAMES = alt.Axis(labelAngle=0, labelLimit=90)
 
 
@@ -93,9 +94,9 @@ def slice_chart(frame: pd.DataFrame, domain: Domain, title: str) -> alt.LayerCha
     points = points.encode(
         across, up, family_colour(set(plotted["family"])), tooltip=["trial:Q", "family:N", *about], **aside
     )
-    middle = alt.Chart(medians_frame(plotted, domain if wide else None))
-    middle = middle.mark_line(color=GREY, strokeWidth=3) if wide else middle.mark_tick(color=GREY, thickness=3, size=44)
-    line = middle.encode(across, up, tooltip=[*about, alt.Tooltip("n:Q", title="trials")])
+    middle = alt.Chart(medians_frame(plotted, domain if wide else None).assign(jitter=0.0))
+    line = middle.mark_line(color=GREY, strokeWidth=3) if wide else middle.mark_point(**_DASH)
+    line = line.encode(across, up, tooltip=[*about, alt.Tooltip("n:Q", title="trials")], **aside)
     ring = alt.Chart(drawn.tail(1)).mark_point(size=150, strokeWidth=2.5, color=BEST, shape="circle")
     return alt.layer(points, line, ring.encode(across, up, tooltip=["trial:Q", *about], **aside)).properties(height=270)
 

@@ -93,7 +93,7 @@ def _slices(asked: Asked) -> None:
         "A point a completed trial; grey: the median of each tenth of the range or each choice; ring: the best trial.",
     )
     ranked, frame = asked.ranked, asked.frame
-    chosen = st.multiselect("Parameters", ranked, ranked[:SLICES], key="slices", bind="query-params")
+    chosen = _several("Parameters", ranked, SLICES, key="slices")
     domains, columns = learned.domains(asked.of, asked.index), st.columns(2)
     for at, path in enumerate(chosen):
         chart = learned_charts.slice_chart(frame, domains[path], asked.label)
@@ -102,14 +102,17 @@ def _slices(asked: Asked) -> None:
 
 
 def _map(asked: Asked) -> None:
-    _heading("Two parameters together", "Each tile: the median of the completed trials in it; white: none was there.")
+    _heading(
+        "Two parameters together", "A tile's colour is the median of the completed trials in it; no tile, no trial."
+    )
     ranked, frame = asked.ranked, asked.frame
     if len(ranked) < 2:
         st.info("Fewer than two parameters were searched.", icon=":material/info:")
         return
     left, right, _ = st.columns([1, 1, 2])
-    first = left.selectbox("Across", ranked, 0, key="across", bind="query-params")
-    second = right.selectbox("Up", ranked, 1, key="up", bind="query-params")
+    said = {"index": None, "placeholder": "what matters most", "bind": "query-params"}
+    first = left.selectbox("Across", ranked, key="across", **said) or ranked[0]
+    second = right.selectbox("Up", ranked, key="up", **said) or next(path for path in ranked if path != first)
     domains = learned.domains(asked.of, asked.index)
     both = frame[first].notna() & frame[second].notna()
     if first == second or not both.any():
@@ -128,7 +131,8 @@ def _parallel(asked: Asked) -> None:
     )
     ranked = asked.ranked
     left, right = st.columns([3, 1])
-    paths = left.multiselect("Axes", ranked, ranked[:AXES], key="axes", bind="query-params")
+    with left:
+        paths = _several("Axes", ranked, AXES, key="axes")
     which = right.selectbox("Lines", list(LINES), key="lines", bind="query-params")
     lines = learned.lines(asked.of, asked.index, asked.metric, tuple(paths), asked.family)
     if not lines.trials:
@@ -248,6 +252,13 @@ def _agreement(tau: float | None, between: str) -> str:
 def _heading(title: str, about: str) -> None:
     st.subheader(title, anchor=False)
     st.caption(about)
+
+
+def _several(label: str, ranked: list[str], count: int, *, key: str) -> list[str]:
+    """The parameters chosen, or the first few; the URL holds a choice only, since what matters most may change."""
+    first = ranked[:count]
+    said = f"those that matter most: {', '.join(first)}"
+    return st.multiselect(label, ranked, key=key, bind="query-params", placeholder=said) or first
 
 
 def _say_thinned(count: int) -> None:

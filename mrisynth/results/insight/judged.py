@@ -73,7 +73,7 @@ def judge(index: Index, metric: str, *, family: str | None = None) -> Judged:
 def families(index: Index) -> list[str]:
     """The families of the completed and pruned trials, by name."""
     ended = np.isin(_words(index, "outcome"), ("completed", "pruned"))
-    return sorted(set(_words(index, "family")[ended]) - {""})
+    return sorted({str(name) for name in _words(index, "family")[ended] if name})
 
 
 def _quality(index: Index, values: Floats, completed: NDArray[np.bool_], stages: Floats, direction: str) -> Floats:
