@@ -62,12 +62,8 @@ def _importance_table(found: list[Importances]) -> Table | None:
         "parameter, alone or together with others, with the least and the most of several repeats; bold: beyond what "
         f"chance reached. It rests on {counted}."
     )
-    return Table(
-        f"importance-{metric.replace('_', '-')}",
-        caption,
-        tuple(columns),
-        (*rows, Row("summary", (plain("most by chance"), *chance))),
-    )
+    last = Row("summary", (plain("most by chance"), *chance))
+    return Table(f"importance-{metric.replace('_', '-')}", caption, tuple(columns), (*rows, last))
 
 
 def _cells(found: Importances, path: str) -> tuple[Cell, Cell, Cell]:
