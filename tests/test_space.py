@@ -533,7 +533,7 @@ def test_mistakes_elsewhere_are_named_with_their_line(line: str, sentence: str) 
         ("budget: {trials: many}", "budget.trials is many"),
         ("budget: {trials: 1.5}", "budget.trials is 1.5"),
         ("budget: {hours: -1}", "budget.hours is -1"),
-        ("budget: {gpu_hours: 1}", "unknown key 'budget.gpu_hours'"),
+        ("budget: {gpus: 1}", "unknown key 'budget.gpus'"),
     ],
 )
 def test_a_budget_is_positive_and_required(budget: str, sentence: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import optuna
 
-from mrisynth.search.assignment import TRAIN
+from mrisynth.search.assignment import METER, TRAIN
 from mrisynth.search.pruning import Direction
 from mrisynth.search.settings import Budget
 
@@ -42,6 +42,8 @@ class Plan:
         rungs: fractions of a trial's epochs after which it may be stopped.
         keep: the fraction of a family that goes on at each rung; None: nothing is stopped.
         train: who trains a trial, as "package.module:function".
+        cpu: CPU cores that a trial occupies.
+        meter: who measures what a trial takes of a GPU, as "package.module:function".
     """
 
     objectives: Mapping[str, Direction]
@@ -54,3 +56,5 @@ class Plan:
     rungs: tuple[float, ...] = ()
     keep: float | None = None
     train: str = TRAIN
+    cpu: float = 1.0
+    meter: str = METER
