@@ -1,7 +1,7 @@
 """Charts of what a search learned: each a function from values to a chart, so that its data can be checked."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -11,27 +11,22 @@ import pandas as pd
 
 from mrisynth.results.insight.domains import Domain, word
 from mrisynth.results.insight.importance import Importances
-from mrisynth.results.insight.parallel import Lines
 from mrisynth.results.insight.progress import Progress
 from mrisynth.results.insight.survival import Rung
 
-# Okabe and Ito's colours, told apart by people who confuse red and green, and seen on white and on black.
+# After Okabe and Ito: told apart by people who confuse red and green, and seen on white and on black.
 FAMILIES = {"forest": "#009e73", "cnn": "#3b8fd0", "gan": "#e0701a"}
 GREY, BEST = "#8a94a0", "#e0701a"
-NOT_THERE = "(not there)"
 MOST, BEST_KEPT = 1500, 200
 """How many points a scatter plot shows at most, and how many of the best are always among them."""
-_FEW = 12
 _DASH: dict[str, Any] = {"shape": "stroke", "size": 2500, "color": GREY, "strokeWidth": 4, "opacity": 1}
 _NAMES = alt.Axis(labelAngle=0, labelLimit=90)
 
 
-def family_colour(families: Iterable[str]) -> alt.Color:
+def family_colour(families: Set[str]) -> alt.Color:
     """The colour of a family, the same in all charts."""
-    present = [name for name in [*FAMILIES, *sorted(families)] if name in set(families)]
-    present = list(dict.fromkeys(present))
-    colours = [FAMILIES.get(name, GREY) for name in present]
-    scale = alt.Scale(domain=present, range=colours)
+    present = [name for name in dict.fromkeys([*FAMILIES, *sorted(families)]) if name in families]
+    scale = alt.Scale(domain=present, range=[FAMILIES.get(name, GREY) for name in present])
     return alt.Color("family:N", scale=scale, legend=alt.Legend(orient="top", title=None))
 
 
@@ -77,7 +72,7 @@ def slice_chart(frame: pd.DataFrame, domain: Domain, title: str) -> alt.LayerCha
     """One parameter against the metric: a point a trial, each tenth's or each value's median, the best trial ringed."""
     plotted = frame[["trial", "family", "value"]].assign(x=frame[domain.path])
     plotted = plotted[plotted["x"].notna()]
-    wide = domain.numeric and not _few_values(domain)
+    wide = domain.numeric and not domain.few
     if not wide:
         plotted["x"] = [word(each) for each in plotted["x"]]
     names = sorted(set(plotted["x"]), key=float) if domain.numeric and not wide else list(domain.choices)
@@ -146,57 +141,6 @@ def parameter_map(frame: pd.DataFrame, first: Domain, second: Domain, title: str
     ring = alt.Chart(both.assign(x=both[first.path], y=both[second.path])[["trial", "x", "y", "value"]])
     shape = ring.mark_point(size=200, strokeWidth=3, color="#ffffff", fill=BEST, shape="circle")
     return alt.layer(chart, shape.encode(across, up, tooltip=["trial:Q", "value:Q"])).properties(height=380)
-
-
-def parallel(lines: Lines, label: str, *, maximize: bool) -> dict[str, Any]:
-    """The options of an ECharts parallel-coordinates plot: an axis a parameter, the metric last, brushes on all."""
-    axes, data = [], [list(values) for values in lines.values]
-    for at, domain in enumerate(lines.axes):
-        column = [values[at] for values in lines.values]
-        axis, shown = _parallel_axis(domain, column)
-        axes.append({"dim": at, "name": _broken(domain.path), **axis})
-        for row, value in zip(data, shown, strict=True):
-            row[at] = value
-    low, high = min(lines.scores), max(lines.scores)
-    axes.append({"dim": len(axes), "name": label, "scale": True, "inverse": not maximize})
-    for row, score, trial in zip(data, lines.scores, lines.trials, strict=True):
-        row.append(score)
-        row.append(trial)
-    ramp = ["#aab4bf", "#7fa3c7", "#3b8fd0", "#e0701a"]
-    return {
-        "animation": False,
-        "parallelAxis": axes,
-        "parallel": {
-            "left": 70,
-            "right": 120,
-            "top": 60,
-            "bottom": 30,
-            "parallelAxisDefault": {
-                "nameLocation": "end",
-                "nameGap": 14,
-                "nameTextStyle": {"fontSize": 12, "lineHeight": 15},
-                "areaSelectStyle": {"width": 22, "color": "#3b8fd0", "opacity": 0.25},
-                "realtime": True,
-            },
-        },
-        "visualMap": {
-            "show": False,
-            "dimension": len(axes) - 1,
-            "min": low,
-            "max": high if high > low else low + 1,
-            "inRange": {"color": ramp if maximize else ramp[::-1]},
-        },
-        "series": [
-            {
-                "type": "parallel",
-                "lineStyle": {"width": 1.2, "opacity": min(0.6, max(0.12, 60 / len(lines.trials)))},
-                "inactiveOpacity": 0.02,
-                "activeOpacity": 0.8,
-                "progressive": 400,
-                "data": data,
-            }
-        ],
-    }
 
 
 def reached(found: Progress, label: str) -> alt.Chart:
@@ -311,11 +255,6 @@ def _axis(kind: Any, name: str, domain: Domain) -> Any:
     return kind(f"{name}:Q", title=domain.path, scale=scale, axis=alt.Axis(format="~g", values=ticks, grid=False))
 
 
-def _few_values(domain: Domain) -> bool:
-    """Whether a range has so few whole numbers that each has a place of its own."""
-    return domain.whole and domain.low is not None and domain.high is not None and domain.high - domain.low < _FEW
-
-
 def _bounds(domain: Domain, name: str) -> list[alt.Tooltip]:
     if not domain.numeric:
         return [alt.Tooltip(f"{name}:N", title=domain.path)]
@@ -323,24 +262,3 @@ def _bounds(domain: Domain, name: str) -> list[alt.Tooltip]:
         alt.Tooltip(f"{name}:Q", title=f"{domain.path} from", format=".3g"),
         alt.Tooltip(f"{name}2:Q", title="to", format=".3g"),
     ]
-
-
-def _parallel_axis(domain: Domain, column: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-    """An axis and its values: choices, and few whole numbers, as names with one for those that do not have it."""
-    missing = any(value is None for value in column)
-    if domain.numeric and not (missing and _few_values(domain)):
-        bounds = {"min": domain.low, "max": domain.high}
-        return {"type": "log" if domain.log else "value", **bounds}, [None if v is None else v for v in column]
-    if domain.numeric:
-        names = [f"{value:g}" for value in sorted({value for value in column if value is not None})]
-        column = [None if value is None else f"{value:g}" for value in column]
-    else:
-        names = list(domain.choices)
-    names = [*([NOT_THERE] if missing else []), *names]
-    return {"type": "category", "data": names}, [NOT_THERE if value is None else value for value in column]
-
-
-def _broken(path: str) -> str:
-    """A dotted path on two lines."""
-    head, _, tail = path.rpartition(".")
-    return f"{head}.\n{tail}" if head else path

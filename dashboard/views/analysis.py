@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 from components import learned, learned_charts, reading, words
+from components.parallel import NOT_THERE, parallel_options
 from components.selection import chosen_sweep
 from components.words import plain
 
@@ -66,7 +67,8 @@ def _one_importance(asked: Asked, metric: str, family: str | None, *, named: boo
     if found.refusal:
         st.info(plain(found.refusal), icon=":material/hourglass_empty:")
         return
-    st.altair_chart(learned_charts.importance(found), key=f"importance {metric} {family}")
+    named_by_share = ", ".join(f"{each.path} {each.share:.0%}" for each in found.parameters)
+    st.altair_chart(learned_charts.importance(found), key=f"importance {metric} {family}", alt=named_by_share)
     doubt = " That is little: read the bars as hints." if found.explained < 0.2 else ""
     few = "".join(f" {path}: only {count} trials have it." for path, count in (found.too_few or {}).items())
     pruned = " A pruned trial counts as worse than every completed one." if "pruned" in found.counted else ""
@@ -97,7 +99,7 @@ def _slices(asked: Asked) -> None:
     domains, columns = learned.domains(asked.of, asked.index), st.columns(2)
     for at, path in enumerate(chosen):
         chart = learned_charts.slice_chart(frame, domains[path], asked.label)
-        columns[at % 2].altair_chart(chart, key=f"slice {path}")
+        columns[at % 2].altair_chart(chart, key=f"slice {path}", alt=f"{asked.metric} of each trial over {path}")
     _say_thinned(len(frame))
 
 
@@ -119,7 +121,8 @@ def _map(asked: Asked) -> None:
         why = "Choose two different parameters." if first == second else "No completed trial has both parameters."
         st.info(why, icon=":material/info:")
         return
-    st.altair_chart(learned_charts.parameter_map(frame, domains[first], domains[second], asked.label), key="map")
+    chart = learned_charts.parameter_map(frame, domains[first], domains[second], asked.label)
+    st.altair_chart(chart, key="map", alt=f"median {asked.metric} over {first} and {second}")
     st.caption(f"{int(both.sum())} completed trials. Point at a tile to see how many are in it; ring: the best trial.")
 
 
@@ -139,12 +142,12 @@ def _parallel(asked: Asked) -> None:
         st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
         return
     shown = lines.best(LINES[which])
-    options = learned_charts.parallel(shown, asked.label, maximize=asked.index.direction(asked.metric) == "maximize")
+    options = parallel_options(shown, asked.label, maximize=asked.index.direction(asked.metric) == "maximize")
     alt = f"{len(shown.trials)} trials as lines over {', '.join(paths)} and {asked.metric}"
     st.echarts_chart(options, key="parallel", height=420, alt=alt)
     st.caption(
         f"{len(shown.trials)} of {lines.of} completed trials. Where a trial does not have a parameter, its line goes "
-        f"to “{learned_charts.NOT_THERE}”, or straight past an axis that has no such place."
+        f"to “{NOT_THERE}”, or straight past an axis that has no such place."
     )
 
 
@@ -162,7 +165,8 @@ def _progress(asked: Asked) -> None:
     if not len(found.hours):
         st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
         return
-    st.altair_chart(learned_charts.reached(found, "hypervolume" if several else f"best {asked.label}"), key="reached")
+    label = "hypervolume" if several else f"best {asked.label}"
+    st.altair_chart(learned_charts.reached(found, label), key="reached", alt=f"{label} over worker-hours")
     if several:
         point = ", ".join(f"{name} {words.number(value)}" for name, value in found.reference.items())
         st.caption(plain(f"Of all families. Reference point, the worst of the completed trials: {point}."))
@@ -191,7 +195,8 @@ def _trade_off(asked: Asked) -> None:
     frame = done[["trial", "family"]].assign(**{name: done[column] for name, column in columns.items()})
     frame["front"] = frame["trial"].isin(learned.front(asked.of, asked.index, (first, second)))
     labels = words.metric_label(asked.index, first), words.metric_label(asked.index, second)
-    st.altair_chart(learned_charts.trade_off(frame.sort_values("front"), (first, second), labels), key="trade-off")
+    chart = learned_charts.trade_off(frame.sort_values("front"), (first, second), labels)
+    st.altair_chart(chart, key="trade-off", alt=f"{second} over {first} of each trial")
     st.caption(f"{len(frame)} completed trials of all families, {int(frame['front'].sum())} on the front.")
 
 
@@ -207,10 +212,12 @@ def _families(asked: Asked) -> None:
         if frame.empty:
             st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
         else:
-            st.altair_chart(learned_charts.family_boxes(frame, asked.label), key="families")
+            chart = learned_charts.family_boxes(frame, asked.label)
+            st.altair_chart(chart, key="families", alt=f"{asked.metric} of each completed trial by family")
     with right:
         if rungs := rung_survival(asked.index):
-            st.altair_chart(learned_charts.survival(rungs), key="survival")
+            got = ", ".join(f"{each.family} {each.reached} at {each.fraction:.0%}" for each in rungs)
+            st.altair_chart(learned_charts.survival(rungs), key="survival", alt=f"trials that got so far: {got}")
 
 
 def _stability(asked: Asked) -> None:

@@ -14,6 +14,7 @@ from mrisynth.results.index import Index
 from mrisynth.results.tables import PARAMETER
 
 Floats = NDArray[np.float64]
+_FEW = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Domain:
     def numeric(self) -> bool:
         """Whether it is a range."""
         return self.low is not None
+
+    @property
+    def few(self) -> bool:
+        """Whether it is a range of so few whole numbers that each can have a place of its own on an axis."""
+        return self.whole and self.low is not None and self.high is not None and self.high - self.low < _FEW
 
     def place(self, values: Floats) -> Floats:
         """Where values lie: 0 at the lower bound, 1 at the upper one, evenly in the logarithm of a log range."""
