@@ -11,6 +11,7 @@ PAGES = [
     st.Page("views/overview.py", title="Overview", icon=":material/monitoring:", url_path="overview"),
     st.Page("views/trials.py", title="Trials", icon=":material/table_rows:", url_path="trials"),
     st.Page("views/trial.py", title="Trial", icon=":material/imagesmode:", url_path="trial"),
+    st.Page("views/analysis.py", title="Analysis", icon=":material/insights:", url_path="analysis"),
 ]
 
 st.set_page_config(page_title="mrisynth", page_icon=":material/neurology:", layout="wide")

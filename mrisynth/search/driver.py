@@ -254,7 +254,8 @@ def _drive(
     sweep = lease.sweep
     asked = read_yaml(sweep.sweep_yaml)
     metrics = {name: metric.describe() for name, metric in METRICS.items()}
-    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(space.search))
+    domains = {path: dimension.to_dict() for path, dimension in space.search.items()}
+    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(domains), domains=domains)
     search = Search(
         sweep=sweep,
         plan=plan_of(space, cohort.store, seed=asked["seed"]),
