@@ -66,7 +66,7 @@ def _folders(sweep: SweepDirectory, subjects: list[str], trials: int, chance: np
 
 def _config(number: int, chance: np.random.Generator) -> dict[str, Any]:
     generator = ("unet", "dcgan", "dcsrn")[number % 3]
-    block = {
+    blocks = {
         "unet": {"filters": 8 + number % 24},
         "dcgan": {"depth": 5 + number % 2},
         "dcsrn": {"units": 1 + number % 4},
