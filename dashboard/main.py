@@ -1,5 +1,7 @@
 """The dashboard: `streamlit run dashboard/main.py -- RESULTS`, or with RESULTS in MRISYNTH_RESULTS."""
 
+from pathlib import Path
+
 import streamlit as st
 from components import reading, selection
 from components.words import plain
@@ -13,7 +15,8 @@ PAGES = [
     st.Page("views/trial.py", title="Trial", icon=":material/imagesmode:", url_path="trial"),
 ]
 
-st.set_page_config(page_title="mrisynth", page_icon=":material/neurology:", layout="wide")
+# The icon is a file of ours: a named one would be fetched from Google.
+st.set_page_config(page_title="mrisynth", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
 page = st.navigation(PAGES)
 try:
     folder = reading.results_folder()
