@@ -100,9 +100,7 @@ def _change(sweep: SweepDirectory, trial: int, change: Callable[[Note], Note]) -
 def _checked(trial: int, note: Note) -> Note:
     too_long = [tag for tag in note.tags if len(tag) > LONGEST_TAG]
     if len(note.text) > LONGEST_NOTE:
-        raise InvalidInputError(
-            f"the note on trial {trial} has {len(note.text)} characters, and may have {LONGEST_NOTE}"
-        )
+        raise InvalidInputError(f"the note on trial {trial} has more than {LONGEST_NOTE} characters")
     if too_long:
         raise InvalidInputError(f"the tag {too_long[0][:LONGEST_TAG]}... is longer than {LONGEST_TAG} characters")
     if len(note.tags) > MOST_TAGS:
