@@ -11,7 +11,7 @@ import streamlit as st
 
 from mrisynth.errors import MrisynthError, UsageError
 from mrisynth.results.index import Index, open_index, read_index
-from mrisynth.results.slices import Floats, ShownSlices, read_shown, read_slices
+from mrisynth.results.slices import Floats, ShownSlices, StoredSlices, read_shown, read_slices, read_stored
 from mrisynth.results.store import SweepDirectory, list_sweeps
 
 VARIABLE = "MRISYNTH_RESULTS"
@@ -75,6 +75,12 @@ def load_generated(sweep: SweepDirectory, trial: int, subject: str) -> Floats:
     return _kept_slices(str(folder), subject, _stamp(folder / f"{subject}.npz"))
 
 
+def load_stored(sweep: SweepDirectory, trial: int, subject: str) -> StoredSlices:
+    """The same as it is stored: 16-bit steps, exact and small; `subject` is one of `shown_subjects`."""
+    folder = sweep.trial(trial).images
+    return _kept_stored(str(folder), subject, _stamp(folder / f"{subject}.npz"))
+
+
 def _latest(sweep: SweepDirectory) -> tuple[int, str]:
     return max(_stamp(sweep.heartbeat)[0], _stamp(sweep.sweep_yaml)[0]), sweep.name
 
@@ -101,3 +107,8 @@ def _kept_shown(folder: str, stamp: tuple[int, int]) -> ShownSlices:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _kept_slices(folder: str, subject: str, stamp: tuple[int, int]) -> Floats:
     return read_slices(Path(folder), subject)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _kept_stored(folder: str, subject: str, stamp: tuple[int, int]) -> StoredSlices:
+    return read_stored(Path(folder), subject)
