@@ -14,6 +14,7 @@ PAGES = [
     st.Page("views/trials.py", title="Trials", icon=":material/table_rows:", url_path="trials"),
     st.Page("views/trial.py", title="Trial", icon=":material/imagesmode:", url_path="trial"),
     st.Page("views/compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
+    st.Page("views/gallery.py", title="Gallery", icon=":material/grid_view:", url_path="gallery"),
 ]
 
 # The icon is a file of ours: a named one would be fetched from Google.

@@ -12,10 +12,10 @@ from mrisynth.results.leaderboard import BASELINES
 from mrisynth.results.paired import LEVEL, TEST, Paired, compare, subjects_needed
 
 _VERDICTS = {
-    "better": "better than the reference",
-    "worse": "worse than the reference",
+    "better": "better",
+    "worse": "worse",
     "not shown": "no difference shown",
-    "too few subjects": "too few subjects to tell",
+    "too few subjects": "too few subjects",
 }
 
 
@@ -66,45 +66,50 @@ def plot(table: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def verdicts(scores: Mapping[str, Mapping[str, float]], reference: str, direction: str) -> pd.DataFrame:
-    """One row for each that is compared with the reference, in words and numbers."""
-    others = [who for who in scores if who != reference]
+    """One row for each trial that is compared with the reference, in words and numbers."""
+    others = [who for who in scores if who not in (reference, *BASELINES)]
     paired = compare([scores[who] for who in others], scores[reference], direction=direction)
     return pd.DataFrame([_row(who, each) for who, each in zip(others, paired, strict=True)])
 
 
-def show(index: Index, trials: Sequence[int], metric: str) -> None:
-    """Plot, table and the sentence that says what they mean."""
+def show(index: Index, trials: Sequence[int], metrics: Sequence[str]) -> None:
+    """Ask for metric and reference; plot, table and the sentence that says what they mean."""
+    left, right, _ = st.columns([1, 1, 2])
+    metric = left.selectbox("Metric", metrics, key="metric", bind="query-params")
     scores = subject_scores(index, trials, metric)
-    compared = [who for who in scores if who not in BASELINES]
-    if not compared:
+    if all(who in BASELINES for who in scores):
         st.info("None of these trials has been scored yet.", icon=":material/hourglass_empty:")
         return
-    options = list(scores)
-    reference = st.selectbox("Compared with", options, key="against", bind="query-params")
-    unit = words.unit(index, metric)
-    left, right = st.columns([3, 4])
+    reference = right.selectbox("Compared with", list(scores), key="against", bind="query-params")
+    table = verdicts(scores, reference, index.direction(metric))
+    left, right = st.columns([1, 1])
     ordered = {reference: scores[reference], **{who: each for who, each in scores.items() if who != reference}}
     left.altair_chart(plot(frame(ordered), words.metric_label(index, metric)), key="pairs")
-    left.caption("One line a subject, the orange marks are the means. Scores of slices are averaged within a subject.")
-    if len(options) < 2:
+    left.caption("One line a subject; the orange marks are the means. A subject's score is the mean of its slices.")
+    if table.empty:
+        right.caption("Choose a second trial, or compare with a baseline.")
         return
-    table = verdicts(scores, reference, index.direction(metric))
+    unit = words.unit(index, metric)
     gain = f"mean gain ({unit})" if unit else "mean gain"
     right.dataframe(table.rename(columns={"gain": gain}), hide_index=True, column_config=_columns(gain, reference))
-    right.caption(_explained(len(table), min(table["n"], default=0), reference))
+    if refusal := _refusal(len(table), int(table["n"].min())):
+        right.warning(refusal, icon=":material/balance:")
+    right.caption(
+        f"{TEST}, over subjects, against {reference}; a difference is called where p, corrected by Holm's method for "
+        f"{len(table)} comparison{'s' * (len(table) > 1)}, is at most {LEVEL:g}. The search chose its trials on these "
+        "very subjects, so the best ones look a little better here than they are."
+    )
 
 
 def _row(who: str, each: Paired) -> dict[str, object]:
     count = len(each.subjects)
-    told = each.verdict != "too few subjects"
     return {
         "": who,
+        "verdict": _VERDICTS[each.verdict],
         "gain": each.mean,
         "better on": f"{each.wins} of {count}",
         "n": count,
-        "p": each.p if told else None,
-        "p, corrected": each.corrected if told else None,
-        "verdict": _VERDICTS[each.verdict],
+        "p, corrected": f"{each.corrected:.4f}" if each.verdict != "too few subjects" else "not tested",
     }
 
 
@@ -112,24 +117,17 @@ def _columns(gain: str, reference: str) -> dict[str, object]:
     return {
         gain: st.column_config.NumberColumn(format="%+.4f", help=f"over {reference}; positive is better"),
         "n": st.column_config.NumberColumn(help="subjects that both were scored on", width="small"),
-        "p": st.column_config.NumberColumn(format="%.4f", help=TEST),
-        "p, corrected": st.column_config.NumberColumn(format="%.4f", help="Holm's correction for all rows together"),
+        "p, corrected": st.column_config.TextColumn(help=f"{TEST}, with Holm's correction for all rows together"),
     }
 
 
-def _explained(comparisons: int, least: int, reference: str) -> str:
+def _refusal(comparisons: int, least: int) -> str:
+    """Why no difference is called where the subjects are too few; empty where they are not."""
     needed = subjects_needed(comparisons)
-    together = f"{comparisons} comparisons together" if comparisons > 1 else "one comparison"
-    said = (
-        f"{TEST}, over subjects, against {reference}; with {together} (Holm), a difference is called where the "
-        f"corrected p is at most {LEVEL:g}. "
-    )
-    if least < needed:
-        said += (
-            f"That takes at least {needed} subjects, all differing the same way; n = {least} cannot carry it, however "
-            "large the differences look, so no difference is called. Choose fewer trials, or score more subjects. "
-        )
+    if least >= needed:
+        return ""
+    what = "one comparison" if comparisons == 1 else f"{comparisons} comparisons together"
     return (
-        said
-        + "The search chose its trials on these very subjects, so the best ones look a little better than they are."
-    )
+        f"No difference is called: {what} take at least {needed} subjects that all differ the same way, and n = "
+        f"{least}, however large the differences look. " + ("Choose fewer trials, or" if comparisons > 1 else "")
+    ).rstrip() + (" score more subjects." if comparisons > 1 else " Score more subjects.")

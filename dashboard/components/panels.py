@@ -4,6 +4,7 @@ The arrays travel as they are stored, so that what is drawn and read off under t
 """
 
 import base64
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ VIEWS = {
     "swipe": "Swipe two",
 }
 _HERE = Path(__file__).parent / "browser"
-_LEAST, _LEAST_OF_MANY = 240, 190
+_ACROSS = 5
 _WHOLE = {"x": 0.5, "y": 0.5, "zoom": 1.0}
 _KEY = "panels"
 
@@ -111,7 +112,7 @@ def draw(
             "swipe": list(swipe),
             "profile": {"axis": profile[0], "at": profile[1]} if profile else None,
             "crop": _read_crop(),
-            "least": _LEAST if len(panels) <= 6 else _LEAST_OF_MANY,
+            "columns": len(panels) if len(panels) <= _ACROSS else math.ceil(len(panels) / 2),
         },
         on_step_change=stepped,
         on_point_change=clicked,

@@ -62,11 +62,11 @@ def chart(table: pd.DataFrame, panels: Sequence[Panel]) -> alt.Chart:
             alt.Y("intensity:Q", title="intensity (0 to 1)"),
             alt.Color("image:N", scale=alt.Scale(domain=titles, range=list(colours)), legend=legend),
             alt.StrokeDash("image:N", scale=alt.Scale(domain=titles, range=list(dashes)), legend=None),
-            alt.StrokeWidth("image:N", scale=alt.Scale(domain=titles, range=list(widths)), legend=None),
+            alt.Size("image:N", scale=alt.Scale(domain=titles, range=list(widths)), legend=None),
             order="mm:Q",
             tooltip=["image:N", alt.Tooltip("mm:Q", format=".2f"), alt.Tooltip("intensity:Q", format=".4f")],
         )
-        .properties(height=260)
+        .properties(height=280)
     )
 
 

@@ -34,8 +34,7 @@ def _view(sweep: SweepDirectory) -> None:
     st.fragment(_pictures)(sweep, index, [rows[trial] for trial in trials])
     st.subheader("Is the difference real?", anchor=False)
     metrics = list(dict.fromkeys([*index.objectives, *index.metrics]))
-    metric = st.selectbox("Metric", metrics, key="metric", bind="query-params")
-    pairs.show(index, trials, metric)
+    pairs.show(index, trials, metrics)
     st.subheader("Settings that differ", anchor=False)
     _settings([rows[trial] for trial in trials])
 

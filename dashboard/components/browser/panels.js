@@ -10,7 +10,7 @@ export default function (component) {
   const state = (root.state ??= { crop: data.crop, swipe: 0.5, drawn: [] });
   Object.assign(state, { data, send: setTriggerValue, keep: setStateValue, drawn: [] });
   state.images = new Map(data.panels.map((panel) => [panel.key, decode(panel, data.shape)]));
-  root.style.setProperty("--least", `${data.least}px`);
+  root.style.setProperty("--columns", data.columns);
   root.setAttribute("aria-label", data.label);
   const figures = data.view === "swipe" ? [swipeFigure(root)] : [grid(root)];
   root.replaceChildren(tools(root), ...figures, bars(data));
