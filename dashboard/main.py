@@ -15,6 +15,7 @@ PAGES = [
     st.Page("views/trial.py", title="Trial", icon=":material/imagesmode:", url_path="trial"),
     st.Page("views/compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
     st.Page("views/gallery.py", title="Gallery", icon=":material/grid_view:", url_path="gallery"),
+    st.Page("views/volume.py", title="Volume", icon=":material/view_in_ar:", url_path="volume"),
 ]
 
 # The icon is a file of ours: a named one would be fetched from Google.

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 
 from mrisynth.errors import InvalidInputError, NotFoundError
-from mrisynth.results.volumes import Grid, encode, read_volume, write_volume
+from mrisynth.results.volumes import Grid, encode, read_grid, read_volume, write_volume
 
 SPACING = (0.4, 0.2, 0.3)
 VALUES = np.random.default_rng(0).normal(0.4, 0.3, (5, 6, 7)).astype(np.float32)
@@ -36,6 +36,13 @@ def test_simpleitk_reads_the_grid_that_was_given(path):
     np.testing.assert_allclose(image.GetSpacing(), SPACING[::-1], rtol=1e-6)
     np.testing.assert_allclose(image.GetOrigin(), (-3.0, 4.5, 6.0), atol=1e-5)
     np.testing.assert_allclose(image.GetDirection(), TURNED, atol=1e-6)
+
+
+def test_the_grid_comes_back(path):
+    grid = read_grid(path)
+    np.testing.assert_allclose(grid.spacing, SPACING, rtol=1e-6)
+    np.testing.assert_allclose(grid.origin, (-3.0, 4.5, 6.0))
+    np.testing.assert_allclose(grid.direction, TURNED, atol=1e-6)
 
 
 def test_a_flat_volume_and_the_same_bytes_each_time(tmp_path):

@@ -47,27 +47,24 @@ def frame(panels: Sequence[Panel], chosen: Chosen, line: tuple[str, int]) -> pd.
     return pd.concat(tables, ignore_index=True)
 
 
-def chart(table: pd.DataFrame, panels: Sequence[Panel]) -> alt.Chart:
-    """One curve an image; the truth is thick, the low-field one dashed."""
+def chart(table: pd.DataFrame, panels: Sequence[Panel]) -> alt.LayerChart:
+    """One curve an image; the truth is a broad band behind the others, the low-field one dashed."""
     titles = [panel.title for panel in panels]
     trials = iter(_TRIALS)
-    looks = [{"low": (_LOW, [5, 4], 2), "high": (_TRUTH, [1, 0], 4)}.get(panel.key) for panel in panels]
-    colours, dashes, widths = zip(*(look or (next(trials), [1, 0], 1.75) for look in looks), strict=True)
+    looks = [{"low": (_LOW, [5, 4]), "high": (_TRUTH, [1, 0])}.get(panel.key) for panel in panels]
+    colours, dashes = zip(*(look or (next(trials), [1, 0]) for look in looks), strict=True)
     legend = alt.Legend(orient="top", title=None)
-    return (
-        alt.Chart(table)
-        .mark_line()
-        .encode(
-            alt.X("mm:Q", title="along the line (mm)"),
-            alt.Y("intensity:Q", title="intensity (0 to 1)"),
-            alt.Color("image:N", scale=alt.Scale(domain=titles, range=list(colours)), legend=legend),
-            alt.StrokeDash("image:N", scale=alt.Scale(domain=titles, range=list(dashes)), legend=None),
-            alt.Size("image:N", scale=alt.Scale(domain=titles, range=list(widths)), legend=None),
-            order="mm:Q",
-            tooltip=["image:N", alt.Tooltip("mm:Q", format=".2f"), alt.Tooltip("intensity:Q", format=".4f")],
-        )
-        .properties(height=280)
+    base = alt.Chart(table).encode(
+        alt.X("mm:Q", title="along the line (mm)"),
+        alt.Y("intensity:Q", title="intensity (0 to 1)"),
+        alt.Color("image:N", scale=alt.Scale(domain=titles, range=list(colours)), legend=legend),
+        alt.StrokeDash("image:N", scale=alt.Scale(domain=titles, range=list(dashes)), legend=None),
+        order="mm:Q",
+        tooltip=["image:N", alt.Tooltip("mm:Q", format=".2f"), alt.Tooltip("intensity:Q", format=".4f")],
     )
+    truth = base.transform_filter(alt.datum.image == "high").mark_line(strokeWidth=6, opacity=0.45)
+    others = base.transform_filter(alt.datum.image != "high").mark_line(strokeWidth=1.75)
+    return alt.layer(truth, others).properties(height=320)
 
 
 def show(panels: Sequence[Panel], chosen: Chosen, line: tuple[str, int] | None) -> None:

@@ -1,6 +1,5 @@
 """Two to eight trials on the same subject and slice, in one window; where they differ; and whether that is real."""
 
-import json
 from typing import Any
 
 import pandas as pd
@@ -148,11 +147,11 @@ def _download(sweep: SweepDirectory, found: list[Panel], chosen: Chosen, referen
 
 def _settings(rows: list[dict[str, Any]]) -> None:
     """Only the parameters in which these trials differ."""
-    paths = [name for name in rows[0] if name.startswith("param.")]
+    settings = [name for name in rows[0] if name.startswith("param.")]
     table = {
-        path.removeprefix("param."): [_said(row.get(path)) for row in rows]
-        for path in paths
-        if len({_said(row.get(path)) for row in rows}) > 1
+        name.removeprefix("param."): [_said(row[name]) for row in rows]
+        for name in settings
+        if any(row[name] != rows[0][name] for row in rows)
     }
     if not table:
         st.caption("These trials have the same settings." if len(rows) > 1 else "Choose a second trial.")
@@ -163,9 +162,7 @@ def _settings(rows: list[dict[str, Any]]) -> None:
 
 
 def _said(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 if sweep := chosen_sweep():

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from mrisynth.results.slices import Floats
 _STEPS = 65535
 _UINT16, _BEGIN, _MILLIMETRES = 512, 352, 2
 _HEADER = struct.Struct("<i35xB8h3f4h8f3fh2B4f2i80s24s2h6f12f16s4s")
+_SPACING, _SCALE, _ROWS = 18, 26, 47  # which of the header's fields: the offset follows the scale
 _LEVEL = 1  # of gzip: noise hardly shrinks further, and takes six times as long
 
 
@@ -77,6 +79,24 @@ def read_volume(path: Path) -> Floats:
         NotFoundError: there is no such file.
         InvalidInputError: it is damaged, or not ours.
     """
+    data, fields = _read(path)
+    width, height, depth = fields[3:6]
+    scale, offset = fields[_SCALE : _SCALE + 2]
+    steps = np.frombuffer(data, "<u2", offset=_BEGIN).reshape(depth, height, width)
+    return steps * np.float32(scale) + np.float32(offset)
+
+
+def read_grid(path: Path) -> Grid:
+    """Where the voxels of a volume that `write_volume` wrote lie; raises what `read_volume` does."""
+    fields = _read(path)[1]
+    width, height, depth = fields[_SPACING : _SPACING + 3]
+    affine = np.reshape(fields[_ROWS : _ROWS + 12], (3, 4)) * np.array([[-1], [-1], [1]])
+    turn = affine[:, :3] / np.array([width, height, depth])
+    return Grid((depth, height, width), affine[:, 3].tolist(), turn.ravel().tolist())
+
+
+def _read(path: Path) -> tuple[bytes, tuple[Any, ...]]:
+    """The whole file and the fields of its header, which were checked."""
     try:
         data = gzip.decompress(path.read_bytes())
         fields = _HEADER.unpack_from(data)
@@ -85,13 +105,11 @@ def read_volume(path: Path) -> Floats:
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise InvalidInputError(f"{path} is not a whole volume: {error}") from None
     (axes, width, height, depth), kind = fields[2:6], fields[14]
-    scale, offset = fields[26:28]
     if (axes, kind) != (3, _UINT16) or len(data) != _BEGIN + 2 * width * height * depth:
         raise InvalidInputError(f"{path} is not a whole volume of ours")
-    if not np.isfinite([scale, offset]).all():
+    if not np.isfinite(fields[_SCALE : _SCALE + 2]).all():
         raise InvalidInputError(f"{path} is not a volume: its scale is not a number")
-    steps = np.frombuffer(data, "<u2", offset=_BEGIN).reshape(depth, height, width)
-    return steps * np.float32(scale) + np.float32(offset)
+    return data, fields
 
 
 def _header(shape: tuple[int, ...], grid: Grid, scale: float, offset: float) -> bytes:
