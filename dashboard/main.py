@@ -16,6 +16,7 @@ PAGES = [
     st.Page("views/compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
     st.Page("views/gallery.py", title="Gallery", icon=":material/grid_view:", url_path="gallery"),
     st.Page("views/volume.py", title="Volume", icon=":material/view_in_ar:", url_path="volume"),
+    st.Page("views/cohort.py", title="Cohort", icon=":material/groups:", url_path="cohort"),
 ]
 
 # The icon is a file of ours: a named one would be fetched from Google.

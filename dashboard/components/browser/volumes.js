@@ -131,6 +131,7 @@ function readValues({ viewers, values }) {
     values[name].textContent = found[name].toFixed(3);
   }
   const error = found.generated - found.high;
+  values.generated.textContent += ` (${error < 0 ? "−" : "+"}${Math.abs(error).toFixed(3)})`;
   const millimetres = [...viewers.low.frac2mm(viewers.low.scene.crosshairPos)].slice(0, 3).map((at) => at.toFixed(1));
   values.place.textContent = `Crosshair at ${millimetres.join(", ")} mm (right, front, up)`;
 }
