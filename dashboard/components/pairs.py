@@ -126,8 +126,9 @@ def _refusal(comparisons: int, least: int) -> str:
     needed = subjects_needed(comparisons)
     if least >= needed:
         return ""
-    what = "one comparison" if comparisons == 1 else f"{comparisons} comparisons together"
+    what = "one comparison takes" if comparisons == 1 else f"{comparisons} comparisons together take"
+    remedy = "Score more subjects." if comparisons == 1 else "Choose fewer trials, or score more subjects."
     return (
-        f"No difference is called: {what} take at least {needed} subjects that all differ the same way, and n = "
-        f"{least}, however large the differences look. " + ("Choose fewer trials, or" if comparisons > 1 else "")
-    ).rstrip() + (" score more subjects." if comparisons > 1 else " Score more subjects.")
+        f"No difference is called: {what} at least {needed} subjects that all differ the same way, and here n = "
+        f"{least}, however large the differences look. {remedy}"
+    )

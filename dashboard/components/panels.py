@@ -58,14 +58,6 @@ class Panel:
         return self.stored.values(position)
 
 
-def stored_from(values: Floats) -> StoredSlices:
-    """Slices whose steps are not at hand (low and high are kept as numbers), to 1/65535 of their range."""
-    least, most = float(values.min()), float(values.max())
-    scale = (most - least) / 65535 if most > least else 1.0
-    steps = np.rint((values.astype(np.float64) - least) / scale).astype(np.uint16)
-    return StoredSlices(steps, scale, least)
-
-
 def draw(
     panels: Sequence[Panel],
     chosen: Chosen,

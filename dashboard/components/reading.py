@@ -75,10 +75,14 @@ def load_generated(sweep: SweepDirectory, trial: int, subject: str) -> Floats:
     return _kept_slices(str(folder), subject, _stamp(folder / f"{subject}.npz"))
 
 
-def load_stored(sweep: SweepDirectory, trial: int, subject: str) -> StoredSlices:
-    """The same as it is stored: 16-bit steps, exact and small; `subject` is one of `shown_subjects`."""
-    folder = sweep.trial(trial).images
-    return _kept_stored(str(folder), subject, _stamp(folder / f"{subject}.npz"))
+def load_stored(folder: Path, name: str) -> StoredSlices:
+    """Slices as they are stored, 16-bit steps, exact and small.
+
+    Args:
+        folder: a trial's `images` (name: one of `shown_subjects`), or a subject's folder in `sweep.slices`.
+        name: the file's name without its ending; for scans "low" or "high".
+    """
+    return _kept_stored(str(folder), name, _stamp(folder / f"{name}.npz"))
 
 
 def _latest(sweep: SweepDirectory) -> tuple[int, str]:
@@ -110,5 +114,5 @@ def _kept_slices(folder: str, subject: str, stamp: tuple[int, int]) -> Floats:
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _kept_stored(folder: str, subject: str, stamp: tuple[int, int]) -> StoredSlices:
-    return read_stored(Path(folder), subject)
+def _kept_stored(folder: str, name: str, stamp: tuple[int, int]) -> StoredSlices:
+    return read_stored(Path(folder), name)

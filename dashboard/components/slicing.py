@@ -80,7 +80,7 @@ def step(by: int, shown: ShownSlices) -> None:
 def generated(sweep: SweepDirectory, trial: int, shown: ShownSlices) -> StoredSlices | str:
     """What a trial made of a subject's slices, or in a sentence why it cannot be shown."""
     try:
-        stored = reading.load_stored(sweep, trial, shown.subject)
+        stored = reading.load_stored(sweep.trial(trial).images, shown.subject)
     except NotFoundError:
         return "no picture: they are written at rungs and at the end"
     except MrisynthError:

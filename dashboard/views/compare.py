@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 from components import links, pairs, panels, profiles, reading, slicing, words
-from components.panels import Panel, stored_from
+from components.panels import Panel
 from components.selection import chosen_sweep
 from components.slicing import Chosen
 from components.words import plain
@@ -86,7 +86,8 @@ def _panels(
         value = scores.get(who, {}).get(subject)
         return "" if value is None else f"{metric} {words.number(value)}" + (f" {unit}" if unit else "")
 
-    found = [Panel("low", "low", detail("identity"), stored_from(chosen.shown.low))]
+    scans = sweep.slices / subject
+    found = [Panel("low", "low", detail("identity"), reading.load_stored(scans, "low"))]
     absent = []
     for row in rows:
         stored = slicing.generated(sweep, row["trial"], chosen.shown)
@@ -95,7 +96,7 @@ def _panels(
             continue
         title = f"trial {row['trial']}" + (f" ({row['name']})" if row["name"] else "")
         found.append(Panel(str(row["trial"]), title, detail(f"trial {row['trial']}"), stored))
-    return [*found, Panel("high", "high", "the truth", stored_from(chosen.shown.high))], absent
+    return [*found, Panel("high", "high", "the truth", reading.load_stored(scans, "high"))], absent
 
 
 def _look(found: list[Panel]) -> tuple[str, str, tuple[str, str]]:

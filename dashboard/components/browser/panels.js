@@ -181,12 +181,12 @@ function pixelAt({ data, crop }, canvas, event) {
 }
 
 function readValues({ state }, pixel) {
-  for (const each of state.drawn) {
-    if (!pixel) { each.value.textContent = ""; continue; }
-    const at = pixel[0] * state.data.shape[1] + pixel[1];
-    const numbers = [each.values[at].toFixed(3), ...(each.over ? [each.over.values[at].toFixed(3)] : [])];
-    const sign = each.signed && each.values[at] >= 0 ? "+" : "";
-    each.value.textContent = `${sign}${numbers.join(" | ")}`;
+  for (const { value } of state.drawn) value.textContent = "";
+  if (!pixel) return;
+  const at = pixel[0] * state.data.shape[1] + pixel[1];
+  for (const { value, values, signed, over } of state.drawn) {
+    const words = over ? [values[at].toFixed(3), over.values[at].toFixed(3)].join(" | ") : values[at].toFixed(3);
+    value.textContent += signed ? ` (${values[at] < 0 ? "" : "+"}${words})` : words;
   }
 }
 
