@@ -129,11 +129,8 @@ def _look(found: list[Panel]) -> tuple[str, str, tuple[str, str]]:
 
 
 def _download(sweep: SweepDirectory, found: list[Panel], chosen: Chosen, reference: str) -> None:
-    """The panels as one PNG with a caption."""
-    position = chosen.position
-    images = [Labelled(panel.title, panel.image(position)) for panel in found]
-    subtracted = next(each for each, panel in zip(images, found, strict=True) if panel.key == reference)
-    window = chosen.window
+    """The panels as one PNG with a caption, drawn only when somebody asks for it."""
+    window, position = chosen.window, chosen.position
     scores = ", ".join(f"{panel.title} {panel.detail}" for panel in found if panel.detail and panel.key != "high")
     caption = (
         f"Sweep {sweep.name}, subject {chosen.words}. Grey from {window.black:.2f} to {window.white:.2f} "
@@ -141,9 +138,14 @@ def _download(sweep: SweepDirectory, found: list[Panel], chosen: Chosen, referen
         + (f"Means over the slices of this subject: {scores}. " if scores else "")
         + "n = 1 slice."
     )
-    picture = sheet(images, subtracted, window=window, spacing=chosen.shown.spacing, caption=caption)
+
+    def picture() -> bytes:
+        images = {panel.key: Labelled(panel.title, panel.image(position)) for panel in found}
+        spacing = chosen.shown.spacing
+        return png(sheet([*images.values()], images[reference], window=window, spacing=spacing, caption=caption))
+
     name = f"{sweep.name}-{chosen.shown.subject}-{chosen.index}.png"
-    st.download_button("Download as PNG, with caption", png(picture), name, "image/png", icon=":material/download:")
+    st.download_button("Download as PNG, with caption", picture, name, "image/png", icon=":material/download:")
 
 
 def _settings(rows: list[dict[str, Any]]) -> None:

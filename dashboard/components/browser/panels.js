@@ -47,28 +47,29 @@ function greyLevel(value, { black, white }) {
   return rint(clip((value - black) / (white - black), 0, 1) * 255);
 }
 
-function paint(values, [height, width], colour) {
+// `colour` says which of the colours in its table a value has: a table is much faster than a triple a pixel.
+function paint(values, [height, width], { table, at }) {
   const canvas = document.createElement("canvas");
   Object.assign(canvas, { width, height });
   const pixels = new ImageData(width, height);
-  for (let at = 0; at < values.length; at++) {
-    const [red, green, blue] = colour(values[at]);
-    pixels.data.set([red, green, blue, 255], 4 * at);
-  }
+  const packed = new Uint32Array(pixels.data.buffer);
+  for (let pixel = 0; pixel < packed.length; pixel++) packed[pixel] = table[at(values[pixel])];
   canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas;
 }
 
 function greys(window) {
-  return (value) => { const level = greyLevel(value, window); return [level, level, level]; };
+  return { table: Uint32Array.from({ length: 256 }, (_, level) => pack(level, level, level)), at: (value) => greyLevel(value, window) };
 }
 
-function signs(window, text) {
-  const table = fromBase64(text);
-  return (value) => {
-    const at = 3 * (rint(clip(value / window.limit, -1, 1) * 255) + 255);
-    return [table[at], table[at + 1], table[at + 2]];
-  };
+function signs({ limit }, text) {
+  const bytes = fromBase64(text);
+  const table = Uint32Array.from({ length: 511 }, (_, at) => pack(...bytes.subarray(3 * at, 3 * at + 3)));
+  return { table, at: (value) => rint(clip(value / limit, -1, 1) * 255) + 255 };
+}
+
+function pack(red, green, blue) {
+  return (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
 function difference(values, reference) {
