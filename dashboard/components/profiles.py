@@ -53,7 +53,7 @@ def chart(table: pd.DataFrame, panels: Sequence[Panel]) -> alt.LayerChart:
     trials = iter(_TRIALS)
     looks = [{"low": (_LOW, [5, 4]), "high": (_TRUTH, [1, 0])}.get(panel.key) for panel in panels]
     colours, dashes = zip(*(look or (next(trials), [1, 0]) for look in looks), strict=True)
-    legend = alt.Legend(orient="top", title=None)
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
     base = alt.Chart(table).encode(
         alt.X("mm:Q", title="along the line (mm)"),
         alt.Y("intensity:Q", title="intensity (0 to 1)"),

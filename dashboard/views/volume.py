@@ -57,7 +57,7 @@ def _choose(sweep: SweepDirectory, index: Index, found: dict[int, dict[str, Any]
 
 def _how_to(sweep: SweepDirectory, trial: int, found: dict[int, dict[str, Any]]) -> None:
     """Why there is nothing to see, and the command that changes it."""
-    others = f" Those of trial {', '.join(map(str, list(found)[:5]))} are there." if found else ""
+    others = f" There are some already of trial {', '.join(map(str, list(found)[:5]))}, shown below." if found else ""
     st.info(
         f"Whole volumes are made on request, since they take longer than the scoring.{others} This makes those of "
         f"trial {trial}; reload this page afterwards:",
