@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 import streamlit as st
-from components import words
+from components import reading, words
 
 from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import top
@@ -20,8 +20,7 @@ def frame(index: Index, metric: str) -> pd.DataFrame:
     if not completed:
         return pd.DataFrame(columns=["subject", "kind", "trial", "value"])
     chosen = {"best": completed[0], "median": completed[len(completed) // 2], "worst": completed[-1]}
-    scores = index.subjects.to_pandas()
-    scores = scores[scores["metric"] == metric]
+    scores = reading.subject_frame(index, list(chosen.values()), metric)
     parts = [
         scores[scores["trial"] == trial].assign(kind=kind)[["subject", "kind", "trial", "value"]]
         for kind, trial in chosen.items()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 import streamlit as st
-from components import words
+from components import reading, words
 
 from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import BASELINES
@@ -21,8 +21,7 @@ _VERDICTS = {
 
 def subject_scores(index: Index, trials: Sequence[int], metric: str) -> dict[str, dict[str, float]]:
     """Subject to score, of each trial ("trial 3") and of both baselines, where there are any."""
-    rows = index.subjects.to_pandas()
-    rows = rows[rows["trial"].isin(trials) & (rows["metric"] == metric)]
+    rows = reading.subject_frame(index, trials, metric)
     found = {
         f"trial {number}": dict(zip(of["subject"], of["value"], strict=True))
         for number in trials

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import streamlit as st
 
 from mrisynth.errors import MrisynthError, UsageError
 from mrisynth.results.index import Index, open_index, read_index
+from mrisynth.results.leaderboard import top
 from mrisynth.results.slices import Floats, ShownSlices, StoredSlices, read_shown, read_slices, read_stored
 from mrisynth.results.store import SweepDirectory, list_sweeps
 
@@ -54,6 +56,19 @@ def history_frame(index: Index, trials: list[int]) -> pd.DataFrame:
     parts = history["key"].astype(str).str.split(".", n=1, expand=True)
     history["part"], history["name"] = (parts[0], parts[1]) if len(history) else ("", "")
     return history.drop(columns="key")
+
+
+def ranking(index: Index, metric: str | None = None) -> list[int]:
+    """The trials' numbers, best first, by a metric (default: the first objective)."""
+    return _kept_ranking(index.manifest["sweep"], index.manifest["written"], metric, index)
+
+
+def subject_frame(index: Index, trials: Sequence[int], metric: str) -> pd.DataFrame:
+    """What some trials scored on each subject: columns trial, subject, metric, value."""
+    wanted = pc.and_(
+        pc.is_in(index.subjects["trial"], pa.array(trials, pa.int64())), pc.equal(index.subjects["metric"], metric)
+    )
+    return index.subjects.filter(wanted).to_pandas()
 
 
 def shown_subjects(sweep: SweepDirectory) -> list[str]:
@@ -101,6 +116,11 @@ def _stamp(path: Path) -> tuple[int, int]:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _kept_index(root: str, stamp: tuple[int, int]) -> Index:
     return read_index(SweepDirectory(Path(root)))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _kept_ranking(sweep: str, written: str, metric: str | None, _index: Index) -> list[int]:
+    return [row["trial"] for row in top(_index, by=metric)]
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -11,7 +11,7 @@ from components.slicing import Chosen
 from components.words import plain
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import first_objective, top
+from mrisynth.results.leaderboard import first_objective
 from mrisynth.results.pictures import png
 from mrisynth.results.sheets import Labelled, sheet
 from mrisynth.results.store import SweepDirectory
@@ -41,7 +41,7 @@ def _view(sweep: SweepDirectory) -> None:
 def _choose(index: Index, rows: dict[int, dict[str, Any]]) -> list[int]:
     """The box of trials, kept in step with the URL; the two best where the URL names none."""
     metric = first_objective(index)
-    order = [row["trial"] for row in top(index)]
+    order = reading.ranking(index)
     asked = links.read_trials("trials", order)
     if len(asked) > MOST:
         st.warning(f"Only the first {MOST} of these {len(asked)} trials are shown.", icon=":material/filter_alt:")

@@ -11,7 +11,7 @@ from components.tiles import Tile
 from components.words import plain
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import first_objective, top
+from mrisynth.results.leaderboard import first_objective
 from mrisynth.results.store import SweepDirectory
 
 PAGE = 24
@@ -58,7 +58,7 @@ def _ordered(index: Index, metric: str) -> list[dict[str, Any]]:
     names = ("trial", "name", "outcome", "generator", "adversary", f"value.{metric}")
     kept = index.trials.select([name for name in names if name in index.trials.column_names])
     rows = {row["trial"]: row for row in kept.to_pylist()}
-    return [rows[each["trial"]] for each in top(index, by=metric)]
+    return [rows[trial] for trial in reading.ranking(index, metric)]
 
 
 def _pinned(index: Index, chosen: Chosen, metric: str) -> list[Tile]:

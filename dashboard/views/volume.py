@@ -9,14 +9,14 @@ from components.words import plain
 
 from mrisynth.errors import MrisynthError
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import first_objective, top
+from mrisynth.results.leaderboard import first_objective
 from mrisynth.results.store import SweepDirectory
 
 
 def _view(sweep: SweepDirectory) -> None:
     st.title(f"Volumes of {plain(sweep.name)}", anchor=False)
     index = reading.load_index(sweep)
-    order = [row["trial"] for row in top(index)]
+    order = reading.ranking(index)
     if not order:
         st.info("No trial has begun yet.", icon=":material/hourglass_empty:")
         return
