@@ -107,7 +107,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         self._attempt = valid_attempt(self._directory)
         records = read_records(self._directory.history)
         write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
-        records: Records = find_function(self._assignment["train"])(
+        training: Records = find_function(self._assignment["train"])(
             self._assignment["config"],
             store=locate(self._assignment["store"]),
             directory=self._directory.root,
@@ -116,7 +116,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             attempt=self._attempt,
             confirm=partial(check_attempt, self._directory, self._attempt),
         )
-        return records
+        return training
 
 
 def train_trial(config: dict[str, Any], **where: Any) -> Records:
