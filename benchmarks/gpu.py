@@ -62,7 +62,7 @@ def random_patches(count: int, device: str) -> Patches:
 
 
 def epochs(seconds: float, patches: int) -> list[dict[str, Any]]:
-    """Each configuration on a core of the CPU, all at once, and on the GPU, one after another and in both precisions."""
+    """Each configuration on a core of the CPU, all at once, and on the GPU one after another, in both precisions."""
     with ThreadPoolExecutor(len(CONFIGS)) as pool:
         here = list(pool.map(lambda name: in_a_process(time_on_cpu, name, seconds, patches), CONFIGS))
     there = in_a_process(time_on_gpu, seconds, patches)

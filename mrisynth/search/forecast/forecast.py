@@ -25,7 +25,7 @@ from mrisynth.training.devices import describe_devices
 from mrisynth.training.probe import ProbeJob
 from mrisynth.training.work import Work, count_work
 
-DRAWS = 150
+DRAWS = 100
 """Configurations that are drawn to see what the space holds; a larger budget repeats them."""
 
 RUNS = 40
@@ -109,7 +109,7 @@ def forecast(
     branches, failed = _measure(worked, store, device="cuda" if gpu else "cpu", slots=slots, progress=progress)
     if not branches:
         raise InvalidInputError(f"nothing of this space could be tried: {'; '.join(failed.values())}")
-    known = [config for config, _ in worked if branch_of(config) in branches]
+    known = [(config, work) for config, work in worked if branch_of(config) in branches]
     bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=named)
     rules = replace(bare, rungs=space.pruner.rungs, keep=space.pruner.keep) if space.pruner else bare
     count = min(_count(space, len(known)), _MOST)
@@ -234,10 +234,16 @@ def _spread(group: list[tuple[TrialConfig, Work]]) -> tuple[tuple[TrialConfig, W
 
 
 def _simulate(
-    known: Sequence[TrialConfig], branches: dict[str, Branch], rules: Rules, *, clock: Clock, count: int, seed: int
+    known: Sequence[tuple[TrialConfig, Work]],
+    branches: dict[str, Branch],
+    rules: Rules,
+    *,
+    clock: Clock,
+    count: int,
+    seed: int,
 ) -> list[Run]:
     """Sweeps in thought; each has its own draw of the searched trials, behind the named ones."""
-    courses = [branches[branch_of(config)].course(config, clock=clock) for config in known]
+    courses = [branches[branch_of(config)].course(config, work, clock=clock) for config, work in known]
     named, drawn = courses[: rules.whole], courses[rules.whole :] or courses
     runs = []
     for number in range(RUNS):
@@ -247,9 +253,9 @@ def _simulate(
     return runs
 
 
-def _told(branch: Branch, known: Sequence[TrialConfig]) -> dict[str, Any]:
+def _told(branch: Branch, known: Sequence[tuple[TrialConfig, Work]]) -> dict[str, Any]:
     """A branch as the forecast tells of it; figures of the largest configuration that was measured."""
-    share = sum(branch_of(config) == branch.name for config in known) / len(known)
+    share = sum(branch_of(config) == branch.name for config, _ in known) / len(known)
     largest = branch.measured[-1]
     return {
         "name": branch.name,
