@@ -2,9 +2,9 @@
 
     python benchmarks/forecast.py [--store STORE] [--concurrent 1] [--only cnn] [--json FILE]
 
-Each is forecast by its probes, then run by the real command. Told are time by the clock, processor time of all processes
-and bytes on disk, with the ratio of what was forecast to what it took. On a machine that others use, the clock measures
-them too: whether the costs were forecast well is then seen from the processor time.
+Each is forecast by its probes, then run by the real command. Told are time by the clock, processor time of all
+processes and bytes on disk, and how far what they took is from what was forecast. On a machine that others use, the
+clock measures them too: whether the costs were forecast well is then seen from the processor time.
 """
 
 import argparse
@@ -113,10 +113,8 @@ def _beside(forecast: Any, took: float) -> dict[str, float | bool]:
 
 def tell(row: dict[str, Any]) -> None:
     pruned = row["pruned"]
-    print(
-        f"\n{row['sweep']}: probed in {row['probing']:.0f} s; rungs stopped {pruned['took']} of {pruned['of']}, forecast"
-        f" {pruned['forecast']}; load average {row['load']:.1f}"
-    )
+    rungs = f"rungs stopped {pruned['took']} of {pruned['of']}, forecast {pruned['forecast']}"
+    print(f"\n{row['sweep']}: probed in {row['probing']:.0f} s; {rungs}; load average {row['load']:.1f}", flush=True)
     for key, title, factor, unit, within in (
         ("seconds", "clock", 1, "s", 0.25),
         ("cpu_seconds", "processor", 1, "s", 0.25),
