@@ -212,6 +212,22 @@ def test_a_failed_attempt_loses_its_right_to_write(tmp_path):
     assert (sweep.trial(number).root / "fence").read_text(encoding="utf-8") != before
 
 
+def test_a_trial_that_is_given_up_too_early_goes_on_as_long_as_it_has_retries(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=1)))
+    conductor.retries = 2
+    number = conductor.next_trial().number
+    for _ in range(conductor.retries):
+        conductor.fail_attempt(number)
+        conductor.lose(number)
+        assert conductor.next_trial().number == number
+        assert conductor.next_trial() == "wait"
+    conductor.fail_attempt(number)
+    conductor.lose(number)
+    assert outcomes(sweep) == {number: "lost"}
+    assert conductor.next_trial().number == number + 1
+
+
 @pytest.mark.parametrize("reason", ["worker", "node", "storage"])
 def test_a_lost_trial_has_a_reason(tmp_path, reason):
     sweep = make_sweep(tmp_path)

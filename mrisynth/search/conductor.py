@@ -57,6 +57,7 @@ class Conductor:
         check: called before anything is written; raises where the sweep is not ours any more.
         account: what the sweep has spent; by default of the plan's budget, without a clock.
         gpu: the share of a GPU that a trial gets; 0 without one.
+        retries: how many failed attempts a trial survives.
         gpus: how many GPUs there are, where `packing` decides how trials share them.
         packing: what each kind of trial takes of a GPU; None where every trial gets `gpu`.
         live: the trials that run, by number.
@@ -71,6 +72,7 @@ class Conductor:
     check: Callable[[], None] = lambda: None
     account: Account | None = None
     gpu: float = 0.0
+    retries: int = 0
     gpus: float = 0.0
     packing: Packing | None = None
     live: dict[int, LiveTrial] = field(default_factory=dict)
@@ -208,17 +210,26 @@ class Conductor:
         if number not in self.live:
             return
         directory = self.sweep.trial(number)
-        self.live[number].failure = noted_failure(directory) or failure or Failure()
-        message = self.live[number].failure.message
-        append_event(self.sweep, "attempt-failed", number=number, message=message)
+        live = self.live[number]
+        live.failure = noted_failure(directory) or failure or Failure()
+        live.failures += 1
+        append_event(self.sweep, "attempt-failed", number=number, message=live.failure.message)
         new_attempt(directory)
 
     def lose(self, number: int) -> None:
-        """A trial's retries are used up: it is lost for reasons that are not its own, or needs too much memory."""
+        """A trial is given up: it is lost for reasons that are not its own, or needs too much memory.
+
+        Where it has retries left it goes on instead: Tune gives a trial up at once whose worker, warm from the trial
+        before, turns out to be dead.
+        """
         self.check()
         if number not in self.live:
             return
-        failure = self.live[number].failure
+        live = self.live[number]
+        if 0 < live.failures <= self.retries:
+            self._adopted.append(number)
+            return
+        failure = live.failure
         kind: Kind = "rejected" if failure.reason == "out of memory" else "lost"
         outcome = self._catch_up(number) or Outcome(kind, failure.message, failure.reason)
         self._losses += outcome.kind == "lost"

@@ -117,6 +117,7 @@ def run_trials(
     from mrisynth.search.searcher import AskedStopper, Ending, RecordScheduler, StudySearcher
     from mrisynth.search.worker import TrialWorker
 
+    conductor.retries = capacity.max_failures
     conductor.gpu, conductor.gpus, concurrent = _fit(capacity)
     if conductor.gpus:
         conductor.packing = read_packing(conductor.sweep)

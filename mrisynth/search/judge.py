@@ -30,6 +30,7 @@ class LiveTrial:
         seconds: how long its workers trained until then.
         judged: the epochs whose rung was decided.
         failure: why its last attempt failed.
+        failures: how many of its attempts failed in this launch.
     """
 
     config: TrialPlan
@@ -42,6 +43,7 @@ class LiveTrial:
     seconds: float = 0.0
     judged: set[int] = field(default_factory=set)
     failure: Failure = field(default_factory=Failure)
+    failures: int = 0
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Count an epoch; a trial that had finished gives its last record again."""

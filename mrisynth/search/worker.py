@@ -20,7 +20,7 @@ from ray.tune import Trainable
 
 from mrisynth.data.store.mirror import locate
 from mrisynth.results.store import TrialDirectory, read_records
-from mrisynth.search.attempts import check_attempt, note_error, valid_attempt, write_attempt
+from mrisynth.search.attempts import FencedError, check_attempt, note_error, valid_attempt, write_attempt
 from mrisynth.search.storage.outage import LASTS, Patience, StorageLostError, is_disk_error, wait_for_room
 
 Record = dict[str, Any]
@@ -65,10 +65,11 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             raise
 
     def cleanup(self) -> None:
-        """Let go of the trial and its memory."""
-        if self._records is not None:
-            self._records.close()
-        self._records = None
+        """Let go of the trial and its memory; one that is stopped in the middle keeps what it has trained."""
+        records, self._records = self._records, None
+        if records is not None:
+            with _into(self._directory.log), suppress(FencedError, OSError):
+                records.close()
 
     def _wait_for_room(self) -> None:
         """Let a full disk cost one attempt and not all of them: fail when it has room again, or when it stays full."""
