@@ -19,7 +19,6 @@ from typing import Any
 
 from overhead import adopt_orphans, watch_processes
 
-HERE = Path(__file__).resolve().parent
 COMMON = """
 resources: {cpu: 1, gpu: 0}
 fixed:
@@ -139,7 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     adopt_orphans()
     rows = []
-    with tempfile.TemporaryDirectory(dir=HERE) as name:
+    with tempfile.TemporaryDirectory(prefix="mrisynth-forecast-") as name:
         folder = Path(name)
         store = options.store or make_store(folder)
         for space in options.only or list(SPACES):

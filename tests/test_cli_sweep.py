@@ -207,7 +207,7 @@ def ask(tmp_path, command, *options):
 def test_a_dry_run_tells_what_would_be_done_and_what_it_costs_and_does_nothing(tmp_path, command, probes):
     answer = ask(tmp_path, command, "--dry-run", "--max-wall", "90m")
     assert answer.code == 0, answer.stderr
-    for words in ("small.yaml, line 3", "--set budget.wall", "default", "some of its trials", "s an epoch", "finish"):
+    for words in ("small.yaml, line 3", "--set budget.wall", "default", "its first trials", "s an epoch", "finish"):
         assert words in answer.stdout
     assert not (tmp_path / "results").exists()
 

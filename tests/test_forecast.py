@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from prepared_fixtures import make_store
-from search_fixtures import SPACE, make_sweep
+from search_fixtures import SPACE, make_sweep, open_conductor
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json, write_json
 from mrisynth.results.forecast import keep_forecast, note_end, read_forecast, write_forecast
 from mrisynth.results.index import build_index
 from mrisynth.results.store import read_yaml, write_heartbeat, write_yaml
+from mrisynth.search.driver import plan_of
 from mrisynth.search.forecast import forecast as module
 from mrisynth.search.forecast.costs import Branch, Course, branch_of, fit
 from mrisynth.search.forecast.forecast import Forecast, Range, explain_room
@@ -123,6 +124,13 @@ def test_a_sweep_without_room_is_refused(tmp_path):
     assert "make room" in refusal
     _, warning = explain_room(make_forecast(memory=1e15), tmp_path)
     assert "--max-concurrent" in warning
+
+
+def test_the_first_trials_are_those_of_the_sweep_itself(tmp_path):
+    space = parse_space(SPACE, "small.yaml")
+    conductor = open_conductor(make_sweep(tmp_path), plan_of(space, tmp_path), seed=7)
+    numbers = [conductor.next_trial().config for _ in range(3)]
+    assert [config.dump() for config in module.first_trials(space, 7)] == numbers
 
 
 def test_branches_are_told_apart_by_their_architectures():
