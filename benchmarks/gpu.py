@@ -240,7 +240,7 @@ def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns in a process of its own; {"error": ...} where it fails or takes too long."""
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=answer, args=(function, arguments, send))
+    process = context.Process(target=answer, args=(function, arguments, send), daemon=True)
     process.start()
     send.close()
     try:
