@@ -158,7 +158,9 @@ def _fill_optimizer(optimizer: torch.optim.Adam, groups: list[dict[str, Any]], t
         parameter = parameters[int(index)]
         fits = tensor.shape == parameter.shape
         state.setdefault(int(index), {})[key] = torch.empty_like(parameter).copy_(tensor) if fits else tensor
-    restored = [{**group, "betas": tuple(group["betas"])} for group in groups]
+    # Adam's steps are counted on the device where that is a GPU; the checkpoint may come from another device.
+    here = {"capturable": parameters[0].is_cuda}
+    restored = [{**group, "betas": tuple(group["betas"]), **here} for group in groups]
     optimizer.load_state_dict({"state": state, "param_groups": restored})
 
 
