@@ -7,8 +7,9 @@ from search_fixtures import SPACE, make_sweep, open_conductor
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json, write_json
-from mrisynth.results.forecast import keep_forecast, note_end, read_forecast, write_forecast
+from mrisynth.results.forecast import keep_forecast, note_end, read_forecast, tell_missed, write_forecast
 from mrisynth.results.index import build_index
+from mrisynth.results.report.facts import head
 from mrisynth.results.store import read_yaml, write_heartbeat, write_yaml
 from mrisynth.search.driver import plan_of
 from mrisynth.search.forecast import forecast as module
@@ -158,6 +159,8 @@ def test_afterwards_it_says_what_was_missed(tmp_path):
     found = read_forecast(sweep)
     assert found["took"]["seconds"] == 115.0
     assert found["missed"]["seconds"] == pytest.approx(0.15)
+    assert tell_missed(found).startswith("forecast 2 min, took 2 min (+15 %); forecast 1 MB, took ")
+    assert ("time and disk", tell_missed(found)) in head(sweep, build_index(sweep))
 
 
 def test_a_larger_budget_is_not_held_against_it(tmp_path):
