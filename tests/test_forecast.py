@@ -87,6 +87,20 @@ def test_a_budget_of_time_ends_it():
     assert run([COURSE] * 99, budget=Budget(wall=30 / 3600), slots=2).trials == 6
 
 
+def test_of_thousands_of_trials_a_thousand_are_run_through(monkeypatch):
+    monkeypatch.setattr(module, "_MOST", 10)
+    monkeypatch.setattr(module, "RUNS", 1)
+    config = TrialConfig.parse({"generator": "dcsrn", "patches": {"size": 32}, "epochs": 3})
+    known = [(config, count_work(config))]
+    branches = {"dcsrn": Branch("dcsrn", tuple(known), (measured(1.0),))}
+    rules = Rules(Budget(trials=100), slots=1)
+    few, many = (
+        module._simulate(known, branches, rules, clock="wall", first=0, count=count, seed=0)[0] for count in (10, 100)
+    )
+    assert (few.trials, many.trials) == (10, 100)
+    assert many.seconds == pytest.approx(10 * few.seconds)
+
+
 def test_a_probe_trains_for_real_and_writes_into_no_store(tmp_path):
     make_store(tmp_path / "store")
     before = sorted(path.relative_to(tmp_path) for path in (tmp_path / "store").rglob("*") if path.suffix == ".arrow")
