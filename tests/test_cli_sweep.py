@@ -216,7 +216,7 @@ def test_a_forecast_is_kept_and_held_against_what_it_took(tmp_path, command, pro
     drive(run_stub)
     answer = ask(tmp_path, command, "--forecast")
     assert answer.code == 0, answer.stderr
-    assert "[by probes]" in answer.stderr
+    assert ", by probes" in answer.stderr
     kept = read_json(tmp_path / "results" / "mine" / "forecast.json")
     assert (kept["by"], kept["trials"], kept["took"]["seconds"] > 0) == ("probes", 3, True)
     status = json.loads(command("status", tmp_path / "results" / "mine", "--json").stdout)

@@ -5,10 +5,11 @@ from results_fixtures import make_sweep
 from rich.console import Console
 
 from mrisynth.cli import watch as module
-from mrisynth.cli.durations import hours_in, in_words
+from mrisynth.cli.durations import hours_in
 from mrisynth.files import write_json
 from mrisynth.results.index import build_index, write_index
 from mrisynth.results.store import write_heartbeat
+from mrisynth.words import in_words
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from search_fixtures import SPACE, make_sweep, open_conductor
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json, write_json
-from mrisynth.results.forecast import keep_forecast, note_end, read_forecast, write_forecast
+from mrisynth.results.forecast import keep_forecast, note_end, read_forecast, tell_missed, write_forecast
 from mrisynth.results.index import build_index
+from mrisynth.results.report.facts import head
 from mrisynth.results.store import read_yaml, write_heartbeat, write_yaml
 from mrisynth.search.driver import plan_of
 from mrisynth.search.forecast import forecast as module
@@ -86,6 +87,20 @@ def test_a_budget_of_time_ends_it():
     assert run([COURSE] * 99, budget=Budget(wall=30 / 3600), slots=2).trials == 6
 
 
+def test_of_thousands_of_trials_a_thousand_are_run_through(monkeypatch):
+    monkeypatch.setattr(module, "_MOST", 10)
+    monkeypatch.setattr(module, "RUNS", 1)
+    config = TrialConfig.parse({"generator": "dcsrn", "patches": {"size": 32}, "epochs": 3})
+    known = [(config, count_work(config))]
+    branches = {"dcsrn": Branch("dcsrn", tuple(known), (measured(1.0),))}
+    rules = Rules(Budget(trials=100), slots=1)
+    few, many = (
+        module._simulate(known, branches, rules, clock="wall", first=0, count=count, seed=0)[0] for count in (10, 100)
+    )
+    assert (few.trials, many.trials) == (10, 100)
+    assert many.seconds == pytest.approx(10 * few.seconds)
+
+
 def test_a_probe_trains_for_real_and_writes_into_no_store(tmp_path):
     make_store(tmp_path / "store")
     before = sorted(path.relative_to(tmp_path) for path in (tmp_path / "store").rglob("*") if path.suffix == ".arrow")
@@ -158,6 +173,8 @@ def test_afterwards_it_says_what_was_missed(tmp_path):
     found = read_forecast(sweep)
     assert found["took"]["seconds"] == 115.0
     assert found["missed"]["seconds"] == pytest.approx(0.15)
+    assert tell_missed(found).startswith("forecast 2 min, took 2 min (+15 %); forecast 1 MB, took ")
+    assert ("time and disk", tell_missed(found)) in head(sweep, build_index(sweep))
 
 
 def test_a_larger_budget_is_not_held_against_it(tmp_path):

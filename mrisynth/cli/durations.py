@@ -1,4 +1,4 @@
-"""How durations are typed and told."""
+"""How durations are typed."""
 
 import re
 
@@ -21,15 +21,3 @@ def hours_in(text: str) -> float:
     if hours <= 0:
         raise typer.BadParameter(f"{text!r} is no time at all")
     return hours
-
-
-def in_words(seconds: float) -> str:
-    """A duration as a person would say it: "40 s", "3 min", "2 h 10 min", "3 d 4 h"."""
-    seconds = max(seconds, 0.0)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours = round(minutes / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from mrisynth.cli.console import say, show, show_table
-from mrisynth.cli.durations import in_words
 from mrisynth.errors import InvalidInputError
+from mrisynth.words import in_words, size_in_words
 
 if TYPE_CHECKING:
     from mrisynth.search.forecast.forecast import Forecast
@@ -59,18 +59,6 @@ def check_room(found: "Forecast", results: Path) -> None:
         raise InvalidInputError(refusal)
 
 
-def tell_missed(answer: dict[str, Any] | None) -> str | None:
-    """How well a forecast held: "forecast 41 min, took 47 min (+15 %)"; None where nothing can be said yet."""
-    if not answer or not answer["took"] or not answer["missed"]:
-        return None
-    parts = []
-    for name, tell in (("seconds", in_words), ("disk", _bytes)):
-        if name in answer["missed"]:
-            told, took = tell(answer[name]["median"]), tell(answer["took"][name])
-            parts.append(f"forecast {told}, took {took} ({answer['missed'][name]:+.0%})".replace("%", " %"))
-    return f"{'; '.join(parts)} [by {answer['by']}]"
-
-
 def _show_trials(configs: list[dict[str, Any]], names: list[str]) -> None:
     rows = []
     for number, config in enumerate(configs):
@@ -103,10 +91,10 @@ def _show_forecast(found: "Forecast") -> None:
             f"{branch['share']:.0%}",
             f"{min(branch['epoch']):.3g} to {max(branch['epoch']):.3g}",
             f"{branch['evaluation']:.2g}",
-            _bytes(branch["memory"]),
-            "-" if branch["gpu_memory"] is None else _bytes(branch["gpu_memory"]),
-            _bytes(branch["checkpoint_bytes"]),
-            _bytes(branch["image_bytes"]),
+            size_in_words(branch["memory"]),
+            "-" if branch["gpu_memory"] is None else size_in_words(branch["gpu_memory"]),
+            size_in_words(branch["checkpoint_bytes"]),
+            size_in_words(branch["image_bytes"]),
         ]
         for branch in found.branches
     ]
@@ -123,19 +111,14 @@ def _show_forecast(found: "Forecast") -> None:
         ["trials", f"{found.trials}, of which rungs stop about {found.pruned}; {found.slots} at a time"],
         ["time", f"{in_words(seconds.median)} ({in_words(seconds.low)} to {in_words(seconds.high)}{saved})"],
         ["processor time", f"{in_words(found.cpu_seconds.median)}"],
-        ["memory", _bytes(found.memory)],
-        ["disk", f"{_bytes(found.disk.median)} ({_bytes(found.disk.low)} to {_bytes(found.disk.high)})"],
+        ["memory", size_in_words(found.memory)],
+        [
+            "disk",
+            f"{size_in_words(found.disk.median)} ({size_in_words(found.disk.low)} to {size_in_words(found.disk.high)})",
+        ],
         ["finish", f"{finish} ({early} to {late}), if it starts now"],
     ]
     show_table("forecast", ["", "8 times in 10"], table)
-
-
-def _bytes(value: float) -> str:
-    """A size as people write it: 780 kB, 5.4 MB, 1.6 GB."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value / 1e3:.3g} kB"
 
 
 def show_nothing_done() -> None:

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from mrisynth.cli.console import messages, say
-from mrisynth.cli.durations import in_words
+from mrisynth.words import in_words
 
 if TYPE_CHECKING:
     from mrisynth.data.preparation.cohort import Progress

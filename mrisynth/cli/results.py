@@ -10,9 +10,8 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import program, say, show, show_json, show_table
-from mrisynth.cli.durations import in_words
-from mrisynth.cli.forecast import tell_missed
 from mrisynth.errors import MrisynthError, NotFoundError
+from mrisynth.words import in_words
 
 UNITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
 """What the limits of a budget are called."""
@@ -116,6 +115,8 @@ def show_leaderboard(sweep: Path, *, k: int, by: str | None = None, pareto: bool
 
 def show_progress(answer: dict[str, Any]) -> None:
     """What is spent of each limit, how fast it goes, how long it will go on, and whether a forecast held."""
+    from mrisynth.results.forecast import tell_missed
+
     for name, budget in answer["budget"].items():
         if budget["limit"] is not None or name in ("trials", "hours"):
             limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
@@ -138,7 +139,7 @@ def tell_remaining(left: dict[str, Any] | None) -> str | None:
 
 def show_missed(sweep: Path) -> None:
     """What the forecast of a sweep missed, if there was one."""
-    from mrisynth.results.forecast import read_forecast
+    from mrisynth.results.forecast import read_forecast, tell_missed
     from mrisynth.results.store import open_sweep
 
     if missed := tell_missed(read_forecast(open_sweep(sweep))):

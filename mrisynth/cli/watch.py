@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mrisynth.cli.console import output, show
-from mrisynth.cli.durations import in_words
 from mrisynth.cli.results import UNITS, tell_remaining
+from mrisynth.words import in_words
 
 EVERY = 2.0
 """Seconds between two looks; a driver writes the index no more often."""

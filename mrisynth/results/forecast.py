@@ -11,6 +11,7 @@ from mrisynth.results.index import Index
 from mrisynth.results.progress import progress
 from mrisynth.results.records import read_mapping
 from mrisynth.results.store import SweepDirectory, read_yaml, timestamp
+from mrisynth.words import in_words, size_in_words
 
 SCHEMA_VERSION = 1
 _LEAST, _PART = 3, 0.1
@@ -68,6 +69,22 @@ def read_forecast(sweep: SweepDirectory) -> dict[str, Any] | None:
     }
     kept = {name: found.get(name) for name in ("by", "seconds", "disk")}
     return {**kept, "took": took, "missed": missed or None}
+
+
+def tell_missed(found: dict[str, Any] | None) -> str | None:
+    """How well a forecast held: "forecast 41 min, took 47 min (+15 %)"; None where nothing can be said yet.
+
+    Args:
+        found: as `read_forecast` gives it.
+    """
+    if not found or not found["missed"]:
+        return None
+    parts = []
+    for name, told in (("seconds", in_words), ("disk", size_in_words)):
+        if name in found["missed"]:
+            before, after = told(found[name]["median"]), told(found["took"][name])
+            parts.append(f"forecast {before}, took {after} ({100 * found['missed'][name]:+.0f} %)")
+    return f"{'; '.join(parts)}, by {found['by']}"
 
 
 def _size(folder: Path) -> int:

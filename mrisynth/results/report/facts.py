@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mrisynth.errors import MrisynthError
+from mrisynth.results.forecast import read_forecast, tell_missed
 from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import BASELINES, breaking, first_objective, gains
 from mrisynth.results.published import PUBLISHED, SETTINGS
@@ -45,6 +46,8 @@ def head(sweep: SweepDirectory, index: Index) -> list[tuple[str, str]]:
         ("code", ", ".join(code) or None),
         ("commit", lineage.get("commit")),
     ]
+    if missed := tell_missed(read_forecast(sweep)):
+        facts.append(("time and disk", missed))
     return [(name, str(value or "not recorded")) for name, value in facts]
 
 

@@ -49,7 +49,8 @@ processor time of all its processes. On a busy machine it takes as much longer a
 RAY_BYTES = 0.5e9
 """Memory of Ray's own processes."""
 
-_MOST = 1000  # trials that are run through one by one
+_MOST = 1000
+"""Trials that are run through one by one; what is beyond them costs as much again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def forecast(
     first = sum(branch_of(config) in branches and _work(config) is not None for config in certain)
     bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=len(space.published))
     rules = replace(bare, **space.pruner.model_dump()) if space.pruner else bare
-    count = min(_count(space, len(known)), _MOST)
+    count = _count(space, len(known))
     sweep = partial(_simulate, known, branches, first=first, count=count, seed=seed)
     runs = {"wall": sweep(rules, clock="wall"), "cpu": sweep(rules, clock="cpu")}
     unpruned = fmean(run.seconds for run in sweep(bare, clock="wall"))
@@ -277,12 +278,20 @@ def _simulate(
     """Sweeps in thought; behind the trials that are certain each has its own draw of the others."""
     courses = [branches[branch_of(config)].course(config, work, clock=clock) for config, work in known]
     certain, drawn = courses[:first][:count], courses[first:] or courses
+    simulated = min(count, _MOST)
     runs = []
     for number in range(RUNS):
         generator = np.random.default_rng([seed, number])
-        order = generator.integers(len(drawn), size=count - len(certain))
-        runs.append(simulate([*certain, *(drawn[place] for place in order)], rules, generator))
+        order = generator.integers(len(drawn), size=simulated - len(certain))
+        run = simulate([*certain, *(drawn[place] for place in order)], rules, generator)
+        runs.append(_times(run, count / simulated) if run.trials == simulated else run)
     return runs
+
+
+def _times(run: Run, factor: float) -> Run:
+    """A sweep of so many times as many trials."""
+    whole = {name: round(factor * getattr(run, name)) for name in ("trials", "pruned")}
+    return Run(factor * run.seconds, factor * run.worker_seconds, factor * run.disk, **whole)
 
 
 def _told(branch: Branch, known: Sequence[tuple[TrialConfig, Work]]) -> dict[str, Any]:

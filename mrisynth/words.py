@@ -1,0 +1,21 @@
+"""Durations and sizes as people say them."""
+
+
+def in_words(seconds: float) -> str:
+    """A duration: "40 s", "3 min", "2 h 10 min", "3 d 4 h"."""
+    seconds = max(seconds, 0.0)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = round(minutes / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def size_in_words(bytes_: float) -> str:
+    """A size: 780 kB, 5.4 MB, 1.6 GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if bytes_ >= factor:
+            return f"{bytes_ / factor:.3g} {unit}"
+    return f"{bytes_ / 1e3:.3g} kB"
