@@ -274,16 +274,8 @@ def _say_thinned(count: int) -> None:
         st.caption(f"Of {count} trials the best {best} and some of the others are drawn; the medians are of all.")
 
 
-SECTIONS: tuple[Callable[[Asked], None], ...] = (
-    _importance,
-    _slices,
-    _map,
-    _parallel,
-    _families,
-    _trade_off,
-    _progress,
-    _stability,
-)
+OF_PARAMETERS: tuple[Callable[[Asked], None], ...] = (_importance, _slices, _map, _parallel)
+OF_TRIALS: tuple[Callable[[Asked], None], ...] = (_families, _trade_off, _progress, _stability)
 
 
 def _view(sweep: SweepDirectory) -> None:
@@ -301,8 +293,12 @@ def _view(sweep: SweepDirectory) -> None:
             icon=":material/hourglass_empty:",
         )
         return
-    _edges(asked)
-    for section in SECTIONS:
+    searched = bool(learned.domains(asked.of, index))
+    if searched:
+        _edges(asked)
+    else:
+        st.info("This sweep searched no parameter: its trials were all named.", icon=":material/info:")
+    for section in (*(OF_PARAMETERS if searched else ()), *OF_TRIALS):
         # Each is a fragment: a choice within one draws that one again, and nothing else.
         st.fragment(section)(asked)
 
