@@ -37,15 +37,16 @@ class Asked:
     def first(self) -> str:
         """What the first of `ranked` are."""
         told = not learned.importances(self.of, self.index, self.metric, self.family).refusal
-        return "what matters most" if told else "the first searched"
+        return "what matters most" if told else "what most trials have"
 
     @property
     def ranked(self) -> list[str]:
-        """The searched parameters that any completed trial has, those that matter most first."""
+        """The searched parameters that any completed trial has: those that matter most, then those that most have."""
         found = learned.importances(self.of, self.index, self.metric, self.family)
         order = [each.path for each in found.parameters]
-        present = self.frame.notna().any()
-        known = [path for path in learned.domains(self.of, self.index) if present[path]]
+        having = self.frame.notna().sum()
+        known = sorted(learned.domains(self.of, self.index), key=lambda path: -having[path])
+        known = [path for path in known if having[path]]
         return [*(path for path in order if path in known), *(path for path in known if path not in order)]
 
 
