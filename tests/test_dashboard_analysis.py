@@ -160,6 +160,14 @@ def test_an_index_without_ranges_is_shown_with_those_tried(tmp_path, visit):
     assert not app.warning
 
 
+def test_a_sweep_of_named_trials_is_told_without_parameters(tmp_path, visit):
+    write_known(tmp_path, known_trials(8, prune=False), searched=[])
+    app = visit("known", folder=tmp_path)
+    assert [each.value for each in app.info] == ["This sweep searched no parameter: its trials were all named."]
+    assert not app.get("echarts_chart")
+    assert len(app.get("vega_lite_chart")) == 4
+
+
 @pytest.mark.slow
 def test_five_thousand_trials_take_less_than_a_second_once_they_are_read(tmp_path, visit):
     write_known(tmp_path, known_trials(5000))

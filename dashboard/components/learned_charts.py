@@ -72,11 +72,9 @@ def slice_chart(frame: pd.DataFrame, domain: Domain, title: str) -> alt.LayerCha
     """One parameter against the metric: a point a trial, each tenth's or each value's median, the best trial ringed."""
     plotted = frame[["trial", "family", "value"]].assign(x=frame[domain.path])
     plotted = plotted[plotted["x"].notna()]
-    wide = domain.numeric and not domain.few
+    wide, across = _wide(domain), _axis(alt.X, "x", domain)
     if not wide:
         plotted["x"] = [word(each) for each in plotted["x"]]
-    names = sorted(set(plotted["x"]), key=float) if domain.numeric and not wide else list(domain.choices)
-    across = _axis(alt.X, "x", domain) if wide else alt.X("x:N", title=domain.path, sort=names, axis=_NAMES)
     up = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
     about = [
         alt.Tooltip("x:Q" if wide else "x:N", title=domain.path),
@@ -115,10 +113,9 @@ def map_frame(frame: pd.DataFrame, first: Domain, second: Domain, tiles: int = 1
     grouped = pd.DataFrame(columns).groupby(["x", "y"], sort=False)["value"]
     found = grouped.agg(median="median", n="size").reset_index()
     for name, domain in (("x", first), ("y", second)):
-        if domain.numeric:
-            count = _tile_count(domain, tiles)
-            found[f"{name}2"] = [domain.value((at + 1) / count) for at in found[name]]
-            found[name] = [domain.value(at / count) for at in found[name]]
+        if _wide(domain):
+            found[f"{name}2"] = [domain.value((at + 1) / tiles) for at in found[name]]
+            found[name] = [domain.value(at / tiles) for at in found[name]]
     return found
 
 
@@ -135,10 +132,11 @@ def parameter_map(frame: pd.DataFrame, first: Domain, second: Domain, title: str
     ]
     marks = alt.Chart(tiles).mark_rect(stroke="#ffffff", strokeWidth=0.4)
     across, up = _axis(alt.X, "x", first), _axis(alt.Y, "y", second)
-    extent = {**({"x2": "x2:Q"} if first.numeric else {}), **({"y2": "y2:Q"} if second.numeric else {})}
+    extent = {**({"x2": "x2:Q"} if _wide(first) else {}), **({"y2": "y2:Q"} if _wide(second) else {})}
     chart = marks.encode(across, up, colour, tooltip=tooltip, **extent)
-    both = frame[frame[first.path].notna() & frame[second.path].notna()].tail(1)
-    ring = alt.Chart(both.assign(x=both[first.path], y=both[second.path])[["trial", "x", "y", "value"]])
+    both, pairs = frame[frame[first.path].notna() & frame[second.path].notna()].tail(1), (("x", first), ("y", second))
+    at = {name: both[d.path] if _wide(d) else [word(each) for each in both[d.path]] for name, d in pairs}
+    ring = alt.Chart(both.assign(**at)[["trial", "x", "y", "value"]])
     shape = ring.mark_point(size=200, strokeWidth=3, color="#ffffff", fill=BEST, shape="circle")
     return alt.layer(chart, shape.encode(across, up, tooltip=["trial:Q", "value:Q"])).properties(height=380)
 
@@ -215,7 +213,10 @@ def family_boxes(frame: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def quartiles_frame(plotted: pd.DataFrame) -> pd.DataFrame:
-    """Columns label, lower, median, upper."""
+    """Columns label, lower, median, upper; of families with at least 5 trials."""
+    plotted = plotted[plotted.groupby("label")["label"].transform("size") >= 5]
+    if plotted.empty:
+        return pd.DataFrame(columns=["label", "lower", "median", "upper"])
     found = plotted.groupby("label")["value"].quantile([0.25, 0.5, 0.75]).unstack()
     return found.set_axis(["lower", "median", "upper"], axis=1).reset_index()
 
@@ -228,23 +229,23 @@ def _thinned(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rest, frame.iloc[-BEST_KEPT:]])
 
 
-def _tile_count(domain: Domain, tiles: int) -> int:
-    if domain.whole and not domain.log and domain.high is not None and domain.low is not None:
-        return int(min(tiles, max(1, domain.high - domain.low)))
-    return tiles
+def _wide(domain: Domain) -> bool:
+    """Whether its axis is one of numbers; else each value has a place with a name."""
+    return domain.numeric and not domain.few
 
 
 def _tiles(values: pd.Series, domain: Domain, tiles: int) -> Any:
-    if not domain.numeric:
-        return values
-    count = _tile_count(domain, tiles)
-    return np.clip((domain.place(values.to_numpy(float)) * count).astype(int), 0, count - 1)
+    if not _wide(domain):
+        return [word(each) for each in values]
+    return np.clip((domain.place(values.to_numpy(float)) * tiles).astype(int), 0, tiles - 1)
 
 
 def _axis(kind: Any, name: str, domain: Domain) -> Any:
     """A parameter's axis: its whole range with powers of ten where it is logarithmic, or its choices."""
-    if not domain.numeric:
-        return kind(f"{name}:N", title=domain.path, sort=list(domain.choices), axis=_NAMES)
+    if not _wide(domain):
+        names = [word(each) for each in np.arange(domain.low, domain.high + 1)] if domain.numeric else domain.choices
+        upwards = kind is alt.Y and domain.numeric  # names stand from top to bottom, numbers should rise
+        return kind(f"{name}:N", title=domain.path, sort=list(names)[:: -1 if upwards else 1], axis=_NAMES)
     scale = alt.Scale(type="log" if domain.log else "linear", domain=[domain.low, domain.high], nice=False, clamp=True)
     ticks: Any = alt.Undefined
     if domain.log and domain.low and domain.high and domain.high / domain.low >= 100:
@@ -256,7 +257,7 @@ def _axis(kind: Any, name: str, domain: Domain) -> Any:
 
 
 def _bounds(domain: Domain, name: str) -> list[alt.Tooltip]:
-    if not domain.numeric:
+    if not _wide(domain):
         return [alt.Tooltip(f"{name}:N", title=domain.path)]
     return [
         alt.Tooltip(f"{name}:Q", title=f"{domain.path} from", format=".3g"),

@@ -65,9 +65,9 @@ def parallel_options(lines: Lines, label: str, *, maximize: bool) -> dict[str, A
 def _parallel_axis(domain: Domain, column: list[Any]) -> tuple[dict[str, Any], list[Any]]:
     """An axis and its values: choices, and few whole numbers, as names with one for those that do not have it."""
     missing = any(value is None for value in column)
-    if domain.numeric and not (missing and domain.few):
+    if domain.numeric and not domain.few:
         bounds = {"min": domain.low, "max": domain.high}
-        return {"type": "log" if domain.log else "value", **bounds}, [None if v is None else v for v in column]
+        return {"type": "log" if domain.log else "value", **bounds}, column
     if domain.numeric:
         names = [f"{value:g}" for value in sorted({value for value in column if value is not None})]
         column = [None if value is None else f"{value:g}" for value in column]

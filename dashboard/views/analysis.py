@@ -34,12 +34,19 @@ class Asked:
         return learned.completed(self.of, self.index, self.metric, self.family)
 
     @property
+    def first(self) -> str:
+        """What the first of `ranked` are."""
+        told = not learned.importances(self.of, self.index, self.metric, self.family).refusal
+        return "what matters most" if told else "what most trials have"
+
+    @property
     def ranked(self) -> list[str]:
-        """The searched parameters that any completed trial has, those that matter most first."""
+        """The searched parameters that any completed trial has: those that matter most, then those that most have."""
         found = learned.importances(self.of, self.index, self.metric, self.family)
         order = [each.path for each in found.parameters]
-        present = self.frame.notna().any()
-        known = [path for path in learned.domains(self.of, self.index) if present[path]]
+        having = self.frame.notna().sum()
+        known = sorted(learned.domains(self.of, self.index), key=lambda path: -having[path])
+        known = [path for path in known if having[path]]
         return [*(path for path in order if path in known), *(path for path in known if path not in order)]
 
 
@@ -94,8 +101,7 @@ def _slices(asked: Asked) -> None:
         "One parameter at a time",
         "A point a completed trial; grey: the median of each tenth of the range or each choice; ring: the best trial.",
     )
-    ranked, frame = asked.ranked, asked.frame
-    chosen = _several("Parameters", ranked, SLICES, key="slices")
+    frame, chosen = asked.frame, _several("Parameters", asked, SLICES, key="slices")
     domains, columns = learned.domains(asked.of, asked.index), st.columns(2)
     for at, path in enumerate(chosen):
         chart = learned_charts.slice_chart(frame, domains[path], asked.label)
@@ -112,7 +118,7 @@ def _map(asked: Asked) -> None:
         st.info("Fewer than two parameters were searched.", icon=":material/info:")
         return
     left, right, _ = st.columns([1, 1, 2])
-    said = {"index": None, "placeholder": "what matters most", "bind": "query-params"}
+    said = {"index": None, "placeholder": asked.first, "bind": "query-params"}
     first = left.selectbox("Across", ranked, key="across", **said) or ranked[0]
     second = right.selectbox("Up", ranked, key="up", **said) or next(path for path in ranked if path != first)
     domains = learned.domains(asked.of, asked.index)
@@ -132,10 +138,9 @@ def _parallel(asked: Asked) -> None:
         "A line a completed trial, orange for the best. Drag along an axis to keep only the lines that pass there, on "
         "several axes at once; click on an axis to let go.",
     )
-    ranked = asked.ranked
     left, right = st.columns([3, 1])
     with left:
-        paths = _several("Axes", ranked, AXES, key="axes")
+        paths = _several("Axes", asked, AXES, key="axes")
     which = right.selectbox("Lines", list(LINES), key="lines", bind="query-params")
     lines = learned.lines(asked.of, asked.index, asked.metric, tuple(paths), asked.family)
     if not lines.trials:
@@ -203,8 +208,8 @@ def _trade_off(asked: Asked) -> None:
 def _families(asked: Asked) -> None:
     _heading(
         "The families",
-        "Left: the completed trials of each family; bar: its middle half, white line: its median. Right: how many of "
-        "those that began got how far; the numbers count trials.",
+        "Left: the completed trials of each family; bar: its middle half, white line: its median (from 5 trials on). "
+        "Right: how many of those that began got how far; the numbers count trials.",
     )
     frame = learned.completed(asked.of, asked.index, asked.metric, None)
     left, right = st.columns(2)
@@ -261,10 +266,10 @@ def _heading(title: str, about: str) -> None:
     st.caption(about)
 
 
-def _several(label: str, ranked: list[str], count: int, *, key: str) -> list[str]:
+def _several(label: str, asked: Asked, count: int, *, key: str) -> list[str]:
     """The parameters chosen, or the first few; the URL holds a choice only, since what matters most may change."""
-    first = ranked[:count]
-    said = f"those that matter most: {', '.join(first)}"
+    first = (ranked := asked.ranked)[:count]
+    said = f"{asked.first}: {', '.join(first)}"
     return st.multiselect(label, ranked, key=key, bind="query-params", placeholder=said) or first
 
 
@@ -274,16 +279,8 @@ def _say_thinned(count: int) -> None:
         st.caption(f"Of {count} trials the best {best} and some of the others are drawn; the medians are of all.")
 
 
-SECTIONS: tuple[Callable[[Asked], None], ...] = (
-    _importance,
-    _slices,
-    _map,
-    _parallel,
-    _families,
-    _trade_off,
-    _progress,
-    _stability,
-)
+OF_PARAMETERS: tuple[Callable[[Asked], None], ...] = (_importance, _slices, _map, _parallel)
+OF_TRIALS: tuple[Callable[[Asked], None], ...] = (_families, _trade_off, _progress, _stability)
 
 
 def _view(sweep: SweepDirectory) -> None:
@@ -301,8 +298,12 @@ def _view(sweep: SweepDirectory) -> None:
             icon=":material/hourglass_empty:",
         )
         return
-    _edges(asked)
-    for section in SECTIONS:
+    searched = bool(learned.domains(asked.of, index))
+    if searched:
+        _edges(asked)
+    else:
+        st.info("This sweep searched no parameter: its trials were all named.", icon=":material/info:")
+    for section in (*(OF_PARAMETERS if searched else ()), *OF_TRIALS):
         # Each is a fragment: a choice within one draws that one again, and nothing else.
         st.fragment(section)(asked)
 
