@@ -43,7 +43,7 @@ def choose(sweep: SweepDirectory) -> Chosen | None:
     if not subjects:
         st.info(
             "The slices of this sweep's subjects are not in its folder (cohort/slices), so there is nothing to show. "
-            "`mrisynth resume` writes them where a sweep was stopped before it had begun.",
+            "Where the sweep was copied from elsewhere, copy its whole folder.",
             icon=":material/image_not_supported:",
         )
         return None

@@ -97,6 +97,11 @@ def trial_label(row: Mapping[str, Any], metric: str) -> str:
     return ", ".join(str(part) for part in parts if part)
 
 
+def trial_title(row: Mapping[str, Any]) -> str:
+    """How a trial is called above its picture: "trial 3 (unet-7)"."""
+    return f"trial {row['trial']}" + (f" ({row['name']})" if row["name"] else "")
+
+
 def ending(row: Mapping[str, Any], state: str) -> str:
     """One sentence: how a trial ended, or how far it is."""
     trial, epochs, planned = f"Trial {row['trial']}", row["epochs"], row["epochs_planned"]

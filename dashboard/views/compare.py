@@ -94,8 +94,7 @@ def _panels(
         if isinstance(stored, str):
             absent.append((row, stored))
             continue
-        title = f"trial {row['trial']}" + (f" ({row['name']})" if row["name"] else "")
-        found.append(Panel(str(row["trial"]), title, detail(f"trial {row['trial']}"), stored))
+        found.append(Panel(str(row["trial"]), words.trial_title(row), detail(f"trial {row['trial']}"), stored))
     return [*found, Panel("high", "high", "the truth", reading.load_stored(scans, "high"))], absent
 
 

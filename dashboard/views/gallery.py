@@ -81,12 +81,11 @@ def _tile(sweep: SweepDirectory, row: dict[str, Any], chosen: Chosen, metric: st
     networks = row["generator"] or ""
     if row["adversary"] not in (None, "none"):
         networks += f" + {row['adversary']}"
-    title = f"trial {row['trial']}" + (f" ({row['name']})" if row["name"] else "")
     value = f"{metric} {words.number(row.get(f'value.{metric}'))}"
     if row["outcome"] != "completed":
         value += f", {row['outcome']}"
     picture = stored if isinstance(stored, str) else stored.values(chosen.position)
-    return Tile(row["trial"], title, value, networks, picture)
+    return Tile(row["trial"], words.trial_title(row), value, networks, picture)
 
 
 if sweep := chosen_sweep():

@@ -26,7 +26,7 @@ _DIVERGING = (
     (103, 0, 31), (178, 24, 43), (214, 96, 77), (244, 165, 130), (253, 219, 199), (247, 247, 247),
     (209, 229, 240), (146, 197, 222), (67, 147, 195), (33, 102, 172), (5, 48, 97),
 )  # fmt: skip
-_PAPER, _INK, _LINE = (255, 255, 255), (28, 32, 36), (150, 156, 162)
+PAPER, INK, LINE = (255, 255, 255), (28, 32, 36), (150, 156, 162)
 _MARGIN, _GAP, _CAPTION, _LEGEND, _BAR = 12, 8, 24, 64, 12
 _LEAST_HEIGHT = 190
 CAPTIONS = ("low", "generated", "high", "generated - low", "generated - high")
@@ -111,14 +111,14 @@ def panel(
     width, height = images[0].size
     top = _MARGIN + (_CAPTION if title else 0)
     step = width + _GAP
-    canvas = Image.new("RGB", (2 * _MARGIN + 5 * step - _GAP, top + _CAPTION + height + _LEGEND), _PAPER)
+    canvas = Image.new("RGB", (2 * _MARGIN + 5 * step - _GAP, top + _CAPTION + height + _LEGEND), PAPER)
     draw = ImageDraw.Draw(canvas)
-    draw.text((_MARGIN, _MARGIN - 2), title, fill=_INK, font=font(15))
+    draw.text((_MARGIN, _MARGIN - 2), title, fill=INK, font=font(15))
     for column, (caption, image) in enumerate(zip(CAPTIONS, images, strict=True)):
         left = _MARGIN + column * step
-        draw.text((left + width / 2, top + 4), caption, fill=_INK, font=font(14), anchor="ma")
+        draw.text((left + width / 2, top + 4), caption, fill=INK, font=font(14), anchor="ma")
         canvas.paste(image, (left, top + _CAPTION))
-        draw.rectangle((left - 1, top + _CAPTION - 1, left + width, top + _CAPTION + height), outline=_LINE)
+        draw.rectangle((left - 1, top + _CAPTION - 1, left + width, top + _CAPTION + height), outline=LINE)
     below = top + _CAPTION + height + 10
     grey_legend(canvas, (_MARGIN, below), 3 * step - _GAP, window)
     signed_legend(canvas, (_MARGIN + 3 * step, below), 2 * step - _GAP, window)
@@ -204,6 +204,6 @@ def _legend(canvas: Image.Image, corner: tuple[int, int], ramp: Pixels, words: S
     width = ramp.shape[1]
     canvas.paste(Image.fromarray(ramp).resize((width, _BAR)), corner)
     draw = ImageDraw.Draw(canvas)
-    draw.rectangle((left - 1, top - 1, left + width, top + _BAR), outline=_LINE)
+    draw.rectangle((left - 1, top - 1, left + width, top + _BAR), outline=LINE)
     for word, at, anchor in zip(words, (0, width / 2, width), ("la", "ma", "ra"), strict=True):
-        draw.text((left + at, top + _BAR + 5), word, fill=_INK, font=font(13), anchor=anchor)
+        draw.text((left + at, top + _BAR + 5), word, fill=INK, font=font(13), anchor=anchor)

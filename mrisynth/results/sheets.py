@@ -6,10 +6,21 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from mrisynth.results.pictures import Pixels, Window, font, grey, grey_legend, resize, signed, signed_legend
+from mrisynth.results.pictures import (
+    INK,
+    LINE,
+    PAPER,
+    Pixels,
+    Window,
+    font,
+    grey,
+    grey_legend,
+    resize,
+    signed,
+    signed_legend,
+)
 from mrisynth.results.slices import Floats
 
-_PAPER, _INK, _LINE = (255, 255, 255), (28, 32, 36), (150, 156, 162)
 _MARGIN, _GAP, _CAPTION, _LEGEND, _ROW = 12, 8, 24, 48, 19
 _LETTER = 7.5  # pixels, of the letters below the picture on average
 
@@ -50,7 +61,7 @@ def sheet(
     wide = max(2 * _MARGIN + len(images) * step - _GAP, 640)
     lines = textwrap.wrap(caption, max(40, int((wide - 2 * _MARGIN) / _LETTER)))
     below = _MARGIN + 2 * (_CAPTION + height) + 10
-    canvas = Image.new("RGB", (wide, below + _LEGEND + _ROW * len(lines) + _MARGIN), _PAPER)
+    canvas = Image.new("RGB", (wide, below + _LEGEND + _ROW * len(lines) + _MARGIN), PAPER)
     for column, each in enumerate(images):
         left = _MARGIN + column * step
         _place(canvas, (left, _MARGIN), each.name, greys[column])
@@ -63,7 +74,7 @@ def sheet(
     signed_legend(canvas, (2 * _MARGIN + half, below), half, window)
     draw = ImageDraw.Draw(canvas)
     for row, line in enumerate(lines):
-        draw.text((_MARGIN, below + _LEGEND + _ROW * row), line, fill=_INK, font=font(14))
+        draw.text((_MARGIN, below + _LEGEND + _ROW * row), line, fill=INK, font=font(14))
     return canvas
 
 
@@ -73,7 +84,7 @@ def _place(canvas: Image.Image, corner: tuple[int, int], name: str, image: Image
     draw = ImageDraw.Draw(canvas)
     room = max(4, int(image.width / _LETTER))
     said = name if len(name) <= room else name[: room - 1] + "…"
-    draw.text((left + image.width / 2, top + 4), said, fill=_INK, font=font(14), anchor="ma")
+    draw.text((left + image.width / 2, top + 4), said, fill=INK, font=font(14), anchor="ma")
     canvas.paste(image, (left, top + _CAPTION))
     box = (left - 1, top + _CAPTION - 1, left + image.width, top + _CAPTION + image.height)
-    draw.rectangle(box, outline=_LINE)
+    draw.rectangle(box, outline=LINE)
