@@ -97,8 +97,10 @@ def record(config: TrialConfig, store: Path) -> dict[str, Any]:
 
 
 def record_at(point: int, out: Path) -> int:
-    """Record one point of the grid into a file of its own."""
-    write_json(out / "points" / f"{point}.json", record(configs()[point], out / "store"))
+    """Record one point of the grid into a file of its own, unless another process has."""
+    path = out / "points" / f"{point}.json"
+    if not path.exists():
+        write_json(path, record(configs()[point], out / "store"))
     return point
 
 
