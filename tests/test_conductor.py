@@ -19,14 +19,15 @@ from search_fixtures import (
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json, write_json
+from mrisynth.results.constraints import bounds
 from mrisynth.results.control import request_stop, stop_requests
 from mrisynth.search.attempts import Failure, FencedError, valid_attempt
 from mrisynth.search.conductor import LOSSES_IN_A_ROW, Conductor
 from mrisynth.search.drill.toy import score
+from mrisynth.search.feasibility import Infeasible
 from mrisynth.search.lease import LeaseLostError
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import Budget
-from mrisynth.search.space import Infeasible
 from mrisynth.search.study import open_study, queue_retries
 
 
@@ -105,9 +106,60 @@ def test_an_infeasible_suggestion_is_rejected_and_the_next_one_runs(tmp_path):
         return config
 
     sweep, _ = run(tmp_path, suggest=suggest, budget=Budget(trials=3))
-    assert outcomes(sweep) == {0: "rejected", 1: "completed", 2: "completed"}
+    assert outcomes(sweep) == {0: "rejected", 1: "completed", 2: "completed", 3: "completed"}
     assert read_json(sweep.trial(0).outcome)["reason"] == "infeasible"
     assert "x" in suggestions(sweep)[0]
+
+
+def test_a_search_with_a_tight_constraint_still_trains_as_many_as_its_budget_says(tmp_path):
+    def suggest(trial):
+        config = suggest_stub(trial)
+        if (beyond := trial.params["x"] - 0.1) > 0:
+            raise Infeasible("x is too large", config.dump(), {"x <= 0.1": beyond})
+        return config
+
+    sweep, conductor = run(tmp_path, suggest=suggest, budget=Budget(trials=8))
+    ended = list(outcomes(sweep).values())
+    assert ended.count("completed") == 8
+    assert ended.count("rejected") > 0
+    assert not conductor.has_work()
+    refused = [trial for trial in conductor.study.trials if trial.user_attrs["outcome"] == "rejected: infeasible"]
+    assert all(trial.constraints["x <= 0.1"] == pytest.approx(trial.params["x"] - 0.1) for trial in refused)
+    assert queue_retries(conductor.study, ["rejected"]) == []  # the same again would be the same again
+
+
+def test_a_search_that_suggests_nothing_feasible_any_more_ends_with_what_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr("mrisynth.search.conductor.INFEASIBLE_IN_A_ROW", 5)
+
+    def suggest(trial):
+        config = suggest_stub(trial)
+        if trial.number >= 2:
+            raise Infeasible("too large", config.dump(), {"x <= 0": 1.0})
+        return config
+
+    said = []
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, suggest=suggest))
+    conductor.progress = said.append
+    Executor(conductor).run()
+    assert list(outcomes(sweep).values()) == ["completed"] * 2 + ["rejected"] * 5
+    assert [each for each in said if "the last 5 suggestions were all infeasible" in each] == [said[-1]]
+    again = open_conductor(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=9)))
+    assert not again.has_work()
+
+
+def test_a_completed_trial_that_breaks_a_constraint_says_so_and_optuna_is_told(tmp_path):
+    sweep = make_sweep(tmp_path)
+    wanted = bounds({"seam": {"max": 1.5}, "ssim": {"min": 0.5}})
+    conductor = open_conductor(sweep, make_plan(tmp_path, bounds=wanted))
+    number = conductor.next_trial().number
+    scores = {"psnr": 30.0, "seam": 1.8, "ssim": 0.6}
+    assert conductor.hear(number, {"epoch": 4, "final": True, "scores": scores, "seconds": 1, "pid": 1, "host": "h"})
+    stored = read_json(sweep.trial(number).outcome)
+    assert (stored["outcome"], stored["message"]) == ("completed", "psnr 30; breaks seam <= 1.5")
+    told = conductor.study.trials[number]
+    assert told.state == TrialState.COMPLETE
+    assert told.constraints == {"seam <= 1.5": pytest.approx(0.2), "ssim >= 0.5": pytest.approx(-0.2)}
 
 
 def test_pruned_trials_stop_on_their_rung(tmp_path):

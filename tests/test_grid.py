@@ -93,9 +93,12 @@ def test_a_grid_needs_no_budget_and_takes_one() -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("  losses.l2: {float: [0, 1]}\n", "line 10: losses.l2 is a range from 0 to 1, of which a grid has no list"),
+        (
+            "  losses.l2: {float: [0, 1]}\n",
+            "line 10, column 3: losses.l2 is a range from 0 to 1, of which a grid has no list",
+        ),
         ("  losses.l2: {float: [0.1, 1], log: true}\n", "write a list of choices"),
-        ("  seed: {int: [0, 100000]}\n", f"line 1: the grid has more than {MOST_POINTS:,} points"),
+        ("  seed: {int: [0, 100000]}\n", f"line 1, column 1: the grid has more than {MOST_POINTS:,} points"),
     ],
 )
 def test_a_grid_without_end_is_refused_with_its_line(line: str, sentence: str) -> None:

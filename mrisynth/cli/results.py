@@ -52,6 +52,8 @@ def status(
             f"best: trial {best['trial']}, "
             + ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
         )
+        if best["breaks"]:
+            show(f"it breaks {' and '.join(best['breaks'])}, as every completed trial breaks a constraint")
     if answer["state"] in ("stopped", "stale", "failed"):
         say(f"go on with: {program()} resume {sweep}")
     if answer["trials"]["lost"]:
@@ -179,6 +181,7 @@ def _row(trial: dict[str, Any], metrics: list[str], baselines: list[str]) -> lis
     model = config.get("generator", "?") + ("" if adversary == "none" else f" + {adversary}")
     ended = f"pruned, epoch {trial['epochs']}" if trial["outcome"] == "pruned" else trial["outcome"]
     ended += f", {trial['reason']}" if trial["reason"] else ""
+    ended += f", breaks {' and '.join(trial['breaks'])}" if trial["breaks"] else ""
     name = f"{trial['trial']} {trial['name'] or ''}".strip()
     name += f" (repeats {trial['retry_of']})" if trial["retry_of"] is not None else ""
     scores = [_number(trial["values"].get(metric)) for metric in metrics]

@@ -5,7 +5,7 @@ The command line and the dashboard show the same values because both take them f
 
 import json
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrisynth.errors import NotFoundError
+from mrisynth.results.constraints import broken
 from mrisynth.results.forecast import read_forecast
 from mrisynth.results.index import Index, open_index
 from mrisynth.results.progress import progress
@@ -30,7 +31,8 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
     Returns:
         Counts by outcome; what `results.progress` says of budget, rate, remaining time and running trials; forecast as
         `results.forecast` reads it; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and message
-        being the last one's; best as a row of `top`, or None while no trial has completed.
+        being the last one's; best as a row of `top`, or None while no trial has completed (one that breaks a constraint
+        is the best only while none keeps to all).
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -63,6 +65,8 @@ def leaderboard(index: Index, *, by: str | None = None, k: int | None = None, pa
 def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bool = False) -> list[dict[str, Any]]:
     """The trials, best first: completed ones by score, then pruned ones by their last rung's score, then the rest.
 
+    Completed trials that break a constraint of the sweep come after those that keep to all.
+
     Args:
         index: the sweep's index.
         by: the metric that decides (default: the first objective).
@@ -71,7 +75,7 @@ def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bo
 
     Returns:
         {"trial", "name", "outcome", "reason", "message", "warning", "retry_of", "rung", "epochs", "values", "gains",
-        "config"}; gains as in `gains`.
+        "breaks", "config"}; gains as in `gains`, breaks as in `breaking`.
 
     Raises:
         NotFoundError: no trial has that metric, and the sweep does not know it.
@@ -81,14 +85,31 @@ def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bo
     if metric not in known:
         raise NotFoundError(f"unknown metric {metric!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
     rows = _columns(index.trials, ("trial", "outcome", f"value.{metric}"))
-    places = sorted(range(len(rows)), key=lambda place: _rank(rows[place], metric, index.direction(metric)))
+    breaks, direction = breaking(index), index.direction(metric)
+    places = sorted(range(len(rows)), key=lambda place: _rank(rows[place], metric, direction, breaks))
     chosen = pareto_front(index) if pareto else None
     kept = [place for place in places if chosen is None or rows[place]["trial"] in chosen][:k]
     gained = gains(index, metric, [rows[place]["trial"] for place in kept])
     shown = _columns(
         index.trials.take(_numbers(kept)), (*_PLAIN, *(f"value.{name}" for name in index.metrics), "config")
     )
-    return [_row(row, index.metrics, gained.get(row["trial"], {})) for row in shown]
+    return [
+        {**_row(row, index.metrics, gained.get(row["trial"], {})), "breaks": breaks.get(row["trial"], [])}
+        for row in shown
+    ]
+
+
+def breaking(index: Index) -> dict[int, list[str]]:
+    """The completed trials that break a constraint of the sweep: trial -> what it breaks, like ["seam <= 1.5"]."""
+    if not index.bounds:
+        return {}
+    names = {bound.name: f"value.{bound.name}" for bound in index.bounds}
+    found: dict[int, list[str]] = {}
+    for row in _columns(index.trials, ("trial", "outcome", *names, *names.values())):
+        values = {name: row.get(name, row.get(column)) for name, column in names.items()}
+        if row["outcome"] == "completed" and (breaks := broken(values, index.bounds)):
+            found[row["trial"]] = breaks
+    return found
 
 
 def first_objective(index: Index) -> str:
@@ -115,12 +136,17 @@ def gains(index: Index, metric: str, trials: Iterable[int]) -> dict[int, dict[st
 
 
 def pareto_front(index: Index) -> set[int]:
-    """The completed trials that no other completed trial beats or equals in every objective and beats in one."""
+    """The completed trials that no other completed trial beats or equals in every objective and beats in one.
+
+    Those that break a constraint are left out, unless all do.
+    """
     names = [f"value.{name}" for name in index.objectives]
     if not names or not set(names) <= set(index.trials.column_names):
         return set()
     rows = _columns(index.trials, ("trial", "outcome", *names))
     rows = [row for row in rows if row["outcome"] == "completed" and all(row[name] is not None for name in names)]
+    breaks = breaking(index)
+    rows = [row for row in rows if row["trial"] not in breaks] or rows
     signs = [1 if index.direction(name) == "maximize" else -1 for name in index.objectives]
     points = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names)) * signs
     beaten = [bool(((points >= point).all(1) & (points > point).any(1)).any()) for point in points]
@@ -144,11 +170,11 @@ def _word(value: str) -> pa.Array:
     return pa.StringArray.from_buffers(1, pa.py_buffer(array("i", [0, len(data)])), pa.py_buffer(data))
 
 
-def _rank(row: Mapping[str, Any], metric: str, direction: str) -> tuple[int, float, int]:
+def _rank(row: Mapping[str, Any], metric: str, direction: str, breaks: Container[int]) -> tuple[int, float, int]:
     value = row.get(f"value.{metric}")
     if value is None:
-        return 3, 0.0, row["trial"]
-    group = {"completed": 0, "pruned": 1}.get(row["outcome"], 2)
+        return 4, 0.0, row["trial"]
+    group = {"completed": 1 if row["trial"] in breaks else 0, "pruned": 2}.get(row["outcome"], 3)
     return group, -value if direction == "maximize" else value, row["trial"]
 
 

@@ -22,7 +22,18 @@ COUNTED = ("completed", "pruned", "rejected")
 OVERTIME = 0.1
 """How much longer running trials may take once a budget of time is spent, as in `search.account`."""
 
-_COLUMNS = ("trial", "outcome", "retry_of", "generator", "adversary", "epochs", "epochs_planned", "seconds", "gpu")
+_COLUMNS = (
+    "trial",
+    "outcome",
+    "reason",
+    "retry_of",
+    "generator",
+    "adversary",
+    "epochs",
+    "epochs_planned",
+    "seconds",
+    "gpu",
+)
 _WIDTH = 1.2816  # standard deviations that hold 80 % of a normal distribution
 
 Row = Mapping[str, Any]
@@ -55,8 +66,9 @@ def progress(sweep: SweepDirectory, index: Index) -> dict[str, Any]:
     rows: list[Row] = index.trials.select(names).to_pylist()
     ran = float(read_mapping(sweep.heartbeat).get("ran") or 0.0)
     budget = spending(index, rows, ran)
-    counted = sum(row["outcome"] in COUNTED for row in rows)
-    training = max(ran - _began_late(sweep, index), 1e-9)
+    counted = sum(map(_counts, rows))
+    late = _began_late(sweep, index)
+    training = max(ran - late if late < ran / 2 else ran, 1e-9)  # more than half was not all of it run, but lay still
     return {
         "ran": ran,
         "rate": 3600 * counted / training if counted and ran else None,
@@ -71,7 +83,7 @@ def spending(index: Index, rows: Iterable[Row], ran: float) -> dict[str, dict[st
     rows, limits = list(rows), index.manifest["budget"]
     cores = float((index.manifest.get("resources") or {}).get("cpu") or 1.0)
     spent = {
-        "trials": sum(row["outcome"] in COUNTED and row["retry_of"] is None for row in rows),
+        "trials": sum(_counts(row) and row["retry_of"] is None for row in rows),
         "hours": cores * sum(row["seconds"] or 0.0 for row in rows) / 3600,
         "gpu_hours": sum((row.get("gpu") or 0.0) * (row["seconds"] or 0.0) for row in rows) / 3600,
         "wall": ran / 3600,
@@ -104,6 +116,11 @@ def remaining(
     return min(known, key=lambda each: each.seconds, default=None)
 
 
+def _counts(row: Row) -> bool:
+    """Whether a trial counts in the budget of trials; an infeasible one costs no worker, and counts for nothing."""
+    return row["outcome"] in COUNTED and row["reason"] != "infeasible"
+
+
 def _until_trials(rows: list[Row], limit: float | None, training: float) -> Remaining | None:
     """Until as many trials have ended as may: by what those cost that did, and how many run at a time."""
     ended = [row["seconds"] for row in rows if row["outcome"] in COUNTED and row["seconds"]]
@@ -114,7 +131,7 @@ def _until_trials(rows: list[Row], limit: float | None, training: float) -> Rema
         return None
     mean, deviation = fmean(known), pstdev(known) if len(known) > 1 else known[0] / 2
     own = [row for row in rows if row["retry_of"] is None]
-    waiting = max(0, round(limit) - sum(row["outcome"] in (*COUNTED, "running") for row in own))
+    waiting = max(0, round(limit) - sum(_counts(row) or row["outcome"] == "running" for row in own))
     left = [max(mean - (row["seconds"] or 0.0), _epoch(row)) for row in running]
     # How many seconds trials are trained in a second: as many trials as run at a time, less what is spent beside.
     pace = max(sum(row["seconds"] or 0.0 for row in rows) / training, 1e-9)

@@ -21,17 +21,18 @@ from mrisynth.results.store import SweepDirectory, append_event, read_records, r
 from mrisynth.search.account import Account
 from mrisynth.search.assignment import Assignment
 from mrisynth.search.attempts import Failure, new_attempt, noted_failure
+from mrisynth.search.feasibility import Infeasible
 from mrisynth.search.judge import Judge, LiveTrial
 from mrisynth.search.outcome import CUT, Kind, Outcome, write_outcome
 from mrisynth.search.packing import WHOLE, Packing
 from mrisynth.search.plan import Plan, TrialPlan
 from mrisynth.search.pruning import rung_epochs
-from mrisynth.search.space import Infeasible
 from mrisynth.search.study import (
-    COUNTED,
     ask,
+    counted_trials,
     find_share,
     find_verdict,
+    infeasible_in_a_row,
     is_asked_for,
     is_exhausted,
     queue_named,
@@ -44,6 +45,10 @@ from mrisynth.search.study import (
 
 LOSSES_IN_A_ROW = 5
 """After so many lost trials without any other outcome the fault is not theirs, and the sweep fails."""
+
+INFEASIBLE_IN_A_ROW = 500
+"""After so many infeasible suggestions without any other trial the sweep begins no new one: they cost no worker, and
+do not count in the budget."""
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class Conductor:
     failure: MrisynthError | None = None
     _adopted: deque[int] = field(default_factory=deque)
     _losses: int = 0
+    _said_so: bool = False
 
     def queue_named(self) -> None:
         """Queue the named trials, each once."""
@@ -124,7 +130,7 @@ class Conductor:
             config = self._configure(trial, name)
         except Infeasible as error:
             write_yaml(self.sweep.trial(number).config, error.config)
-            self._end(number, Outcome("rejected", str(error), "infeasible"))
+            self._end(number, Outcome("rejected", str(error), "infeasible", excesses=error.excesses))
             return False
         append_event(self.sweep, "suggested", number=number, parameters=trial.params)
         rungs, whole = rung_epochs(self.plan.rungs, config.epochs), name is not None or "whole" in trial.user_attrs
@@ -307,12 +313,24 @@ class Conductor:
             return False
         if any("retry_of" in trial.user_attrs for trial in waiting):
             return True
-        searches = self.plan.searches and not is_exhausted(self.study, self.plan.grid)
+        searches = self.plan.searches and not is_exhausted(self.study, self.plan.grid) and not self._suggests_nothing()
         return bool(waiting or searches) and self._begun() < (self.plan.budget.trials or math.inf)
 
+    def _suggests_nothing(self) -> bool:
+        """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""
+        if self.plan.grid is not None or infeasible_in_a_row(self.study) < INFEASIBLE_IN_A_ROW:
+            return False
+        if not self._said_so:
+            self._said_so = True
+            self.progress(
+                f"no new trial begins: the last {INFEASIBLE_IN_A_ROW} suggestions were all infeasible; "
+                "loosen the constraints of the space, or search where they hold"
+            )
+        return True
+
     def _begun(self) -> int:
-        """How many trials count in the budget of trials: all that were begun and not lost."""
-        finished = self.study.get_trials(deepcopy=False, states=COUNTED)
+        """How many trials count in the budget of trials: all that were begun and not lost, nor infeasible."""
+        finished = counted_trials(self.study)
         return sum("retry_of" not in trial.user_attrs for trial in finished) + sum(
             live.counts for live in self.live.values()
         )

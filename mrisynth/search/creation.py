@@ -91,6 +91,7 @@ def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int, storag
         "budget": space.budget.model_dump(),
         "planned": None if space.search else len(space.published),
         "objectives": dict(space.objectives),
+        "constraints": space.limits,
         "storage": storage,
         "resources": space.resources.model_dump(),
         "set": space.overrides,

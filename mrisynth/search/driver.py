@@ -16,6 +16,7 @@ import optuna
 from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
+from mrisynth.results.constraints import SIZES
 from mrisynth.results.forecast import keep_forecast, note_end, write_forecast
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml
@@ -189,6 +190,7 @@ def plan_of(space: Space, store: Path, *, seed: int) -> Plan:
         quota=space.pruner.quota if space.pruner else 0,
         grid=grid_in_order(space.parameters, seed) if space.sampler == "grid" else None,
         cpu=space.resources.cpu,
+        bounds=tuple(bound for bound in space.bounds if bound.name not in SIZES),
     )
 
 
@@ -252,7 +254,8 @@ def _drive(
     sweep = lease.sweep
     asked = read_yaml(sweep.sweep_yaml)
     metrics = {name: metric.describe() for name, metric in METRICS.items()}
-    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(space.search))
+    domains = {path: dimension.to_dict() for path, dimension in space.search.items()}
+    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(domains), domains=domains)
     search = Search(
         sweep=sweep,
         plan=plan_of(space, cohort.store, seed=asked["seed"]),

@@ -64,7 +64,7 @@ class Judge:
         """What follows from one epoch's record; None: the trial goes on."""
         epoch, scores = record["epoch"], record["scores"]
         if record["final"]:
-            return completed({name: scores[name] for name in self.plan.objectives})
+            return completed(scores, self.plan.objectives, self.plan.bounds)
         if epoch not in live.rungs or epoch in live.judged or scores is None:
             return None
         live.judged.add(epoch)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import optuna
 
+from mrisynth.results.constraints import Bound
 from mrisynth.search.assignment import METER, TRAIN
 from mrisynth.search.pruning import Direction
 from mrisynth.search.settings import Budget
@@ -33,13 +34,14 @@ class Plan:
 
     Attributes:
         objectives: metric -> direction; all of them prune.
-        suggest: asks a trial for every parameter of the space; may raise `space.Infeasible`.
+        suggest: asks a trial for every parameter of the space; may raise `feasibility.Infeasible`.
         store: the prepared cohort.
         budget: when it has spent enough.
         searches: whether the space has parameters; without, only its named trials run.
         named: the complete configurations that run first, exactly as they are.
         points: name -> what the study learns of a named trial: its parameters, or nothing where they do not fit.
         rungs: fractions of a trial's epochs after which it may be stopped.
+        bounds: what is wanted of the scores of a trial that completed, for it to be the best.
         keep: the fraction of a family that goes on at each rung; None: nothing is stopped.
         quota: how many of a family go on from each rung before any is stopped there.
         grid: the points to work through, in this order; None: the sampler suggests.
@@ -56,6 +58,7 @@ class Plan:
     named: Mapping[str, TrialPlan] = field(default_factory=dict)
     points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rungs: tuple[float, ...] = ()
+    bounds: tuple[Bound, ...] = ()
     keep: float | None = None
     quota: int = 0
     grid: Sequence[Mapping[str, Any]] | None = None

@@ -94,7 +94,7 @@ def _settle(conductor: Conductor, number: int) -> bool:
         values = _final_values(directory)
         if values is None:
             return False
-        outcome = completed({name: values[name] for name in conductor.plan.objectives})
+        outcome = completed(values, conductor.plan.objectives, conductor.plan.bounds)
         conductor.conclude(number, outcome)
     origin = read_json(directory.origin) if directory.origin.is_file() else {}
     begun = origin.get("from_epoch", 0)

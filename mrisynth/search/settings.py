@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict, ValidationError, field_validator
 
 from mrisynth.config import Config
+from mrisynth.search.constraints import Limit, read_constraints
 from mrisynth.search.domains import show
 from mrisynth.search.space_file import Mistakes, Place, did_you_mean
 from mrisynth.training.metrics import METRICS
@@ -69,6 +70,9 @@ class Settings(Config):
     objectives: dict[str, Direction] = Field(
         {"psnr": "maximize"}, description="Metric: direction; the first one leads, all of them decide in the pruner."
     )
+    constraints: dict[str, Limit] = Field(
+        {}, description="Bounds on metrics and on the sizes of networks: {seam: {max: 1.5}}; see docs/spaces.md."
+    )
     budget: Budget = Field(Budget(), description="When the sweep has spent enough.")
     sampler: SamplerName = Field("tpe", description="Who suggests the next trial.")
     pruner: Halving | None = Field(
@@ -95,6 +99,8 @@ def read_settings(data: dict[str, Any], mistakes: Mistakes) -> Settings:
     given = {key: value for key, value in data.items() if key not in PARAMETER_KEYS}
     if isinstance(given.get("objectives"), dict):
         given["objectives"] = _known_objectives(given["objectives"], mistakes)
+    if "constraints" in given:
+        given["constraints"] = read_constraints(given["constraints"], mistakes)
     try:
         return Settings.model_validate(given)
     except ValidationError as error:

@@ -7,6 +7,7 @@ one, and `outcome`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from mrisynth.search.storage.door import open_storage
 from mrisynth.search.storage.outage import AT_ONCE, Patience
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-"""What counts in a budget of trials: completed, pruned and rejected, not lost."""
+"""What may count in a budget of trials: completed, pruned and rejected, not lost."""
+INFEASIBLE = "rejected: infeasible"
+"""The outcome of a suggestion that no worker was given; it does not count in a budget of trials."""
 
 
 def open_study(
@@ -82,6 +85,18 @@ def take_trial(study: optuna.Study, number: int) -> optuna.Trial:
     if stored.state == TrialState.WAITING:
         view._storage.set_trial_state_values(stored._trial_id, TrialState.RUNNING)
     return _open_trial(view, number)
+
+
+def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The finished trials that count in a budget of trials: not the lost ones, nor those that no worker was given."""
+    finished = study.get_trials(deepcopy=False, states=COUNTED)
+    return [trial for trial in finished if trial.user_attrs.get("outcome") != INFEASIBLE]
+
+
+def infeasible_in_a_row(study: optuna.Study) -> int:
+    """How many of the latest finished trials were infeasible, one after the other."""
+    finished = reversed(study.get_trials(deepcopy=False, states=COUNTED))
+    return sum(1 for _ in takewhile(lambda trial: trial.user_attrs.get("outcome") == INFEASIBLE, finished))
 
 
 def find_trial(study: optuna.Study, number: int) -> FrozenTrial:
@@ -144,7 +159,8 @@ def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Coll
     chosen = [
         trial
         for trial in stored
-        if (_is_one_of(trial, kinds) and trial.number not in repeated) or trial.number in trials
+        if (_is_one_of(trial, kinds) and trial.user_attrs["outcome"] != INFEASIBLE and trial.number not in repeated)
+        or trial.number in trials
     ]
     for trial in chosen:
         marks = {"name": trial.user_attrs["name"]} if "name" in trial.user_attrs else {}
@@ -231,9 +247,11 @@ def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float =
     if share:
         trial.set_user_attr("gpu_seconds", share * seconds)
     trial.set_user_attr("outcome", outcome.title)
-    if outcome.kind == "rejected" and not find_trial(study, number).constraints:
-        # Optuna ranks a trial pruned late above one pruned early; one that cannot be trained is worse than both.
-        trial.set_constraint("rejected", 1.0)
+    # Optuna ranks a trial pruned late above one pruned early; one that cannot be trained is worse than both.
+    excesses = outcome.excesses or ({"rejected": 1.0} if outcome.kind == "rejected" else {})
+    known = find_trial(study, number).constraints
+    for constraint in excesses.keys() - known.keys():
+        trial.set_constraint(constraint, excesses[constraint])
     objectives: dict[str, str] = study.user_attrs["objectives"]
     values = [outcome.values[name] for name in objectives] if outcome.kind == "completed" else None
     study.tell(number, values, state=outcome.state, skip_if_finished=True)

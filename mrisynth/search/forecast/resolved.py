@@ -52,7 +52,7 @@ def _parameters(space: Space, drawn: Sequence[TrialConfig]) -> Iterator[tuple[st
         when = ", ".join(map(str, dimension.conditions)) if dimension.searched else ""
         section = "search" if dimension.searched else "fixed"
         place: Place = (section, path)
-        if place not in space.file.lines and section == "fixed":
+        if place not in space.file.positions and section == "fixed":
             place = (section, *path.split("."))
         yield path, str(dimension.domain) + (f" (when {when})" if when else ""), _origin(space, place)
     found: dict[str, set[str]] = {}
@@ -71,7 +71,7 @@ def _origin(space: Space, place: Place) -> str:
     data: Any = space.file.data
     for part in place:
         data = data.get(part) if isinstance(data, dict) else None
-    stands = data is not None or place in space.file.lines
+    stands = data is not None or place in space.file.positions
     return space.file.where(place).removeprefix("space ") if stands else DEFAULT
 
 
