@@ -96,17 +96,25 @@ def record(config: TrialConfig, store: Path) -> dict[str, Any]:
     return {"config": config.dump(), "family": config.family, "epochs": epochs, "rejected": rejected}
 
 
+def path_of(config: TrialConfig, out: Path) -> Path:
+    """Where a trial's curve is kept, whatever its place in the grid."""
+    return out / "points" / f"{digest(config.dump())}.json"
+
+
 def record_at(point: int, out: Path) -> int:
-    """Record one point of the grid into a file of its own."""
-    write_json(out / "points" / f"{point}.json", record(configs()[point], out / "store"))
+    """Record one point of the grid into a file of its own, unless another process has."""
+    config = configs()[point]
+    path = path_of(config, out)
+    if not path.exists():
+        write_json(path, record(config, out / "store"))
     return point
 
 
 def gather(out: Path) -> None:
     """All curves in one file: a row for each epoch of each point."""
     rows = []
-    for point in range(len(configs())):
-        curve = read_json(out / "points" / f"{point}.json")
+    for point, config in enumerate(configs()):
+        curve = read_json(path_of(config, out))
         common = {"point": point, "family": curve["family"], "rejected": curve["rejected"]}
         common["config"] = json.dumps(curve["config"])
         rows += [{**common, "epoch": number, **epoch} for number, epoch in enumerate(curve["epochs"], 1)]
@@ -114,7 +122,7 @@ def gather(out: Path) -> None:
     named = [("point", pa.int16()), ("family", pa.string()), ("rejected", pa.string()), ("config", pa.string())]
     schema = pa.schema([*named, ("epoch", pa.int16()), *floats], metadata={"lineage": json.dumps(lineage(out))})
     pq.write_table(pa.Table.from_pylist(rows, schema), CURVES, compression="zstd")
-    print(f"{len(rows)} epochs of {len(configs())} configurations, {CURVES.stat().st_size / 1000:.0f} kB in {CURVES}")
+    print(f"{len(rows)} epochs of {point + 1} configurations, {CURVES.stat().st_size / 1000:.0f} kB in {CURVES}")
 
 
 def lineage(out: Path) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def main() -> None:
         os.environ[name] = "1"
     make_store(options.out)
     (options.out / "points").mkdir(exist_ok=True)
-    missing = [point for point in range(len(configs())) if not (options.out / "points" / f"{point}.json").exists()]
+    missing = [point for point, config in enumerate(configs()) if not path_of(config, options.out).exists()]
     # In a random order, so that what is there early shows how long the rest will take.
     np.random.default_rng(0).shuffle(missing)
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:

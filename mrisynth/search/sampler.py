@@ -1,7 +1,7 @@
 """The sampler of a study, made repeatable: what it suggests depends on the seed, the trial and the study alone."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -47,9 +47,8 @@ class SeededSampler(BaseSampler):
         drawn = self._relative.sample_relative(study, trial, search_space)
         if self._name != "tpe" or not drawn:
             return drawn
-        tried = _tried(study, trial)
         for redraw in range(REDRAWS + RANDOM_REDRAWS):
-            if not _is_among(tried, drawn):
+            if not _is_tried(study, trial, drawn):
                 break
             name: SamplerName = "tpe" if redraw < REDRAWS else "random"
             sampler = make_sampler(name, derive_seed(self._seed, trial.number, "again", redraw))
@@ -89,19 +88,18 @@ def derive_seed(*parts: int | str) -> int:
     return int(digest(list(parts))[:8], 16)
 
 
-def _tried(study: Study, trial: FrozenTrial) -> list[Mapping[str, Any]]:
-    """The parameters of all other trials but those that were lost, without those that have one value alone."""
-    return [
-        {path: value for path, value in other.params.items() if not other.distributions[path].single()}
-        for other in study.get_trials(deepcopy=False)
-        if other.number != trial.number and other.params and other.state not in (TrialState.FAIL, TrialState.WAITING)
-    ]
+def _is_tried(study: Study, trial: FrozenTrial, drawn: Mapping[str, Any]) -> bool:
+    """Whether another trial, which was not lost, has this point.
 
-
-def _is_among(tried: Iterable[Mapping[str, Any]], drawn: Mapping[str, Any]) -> bool:
-    """Whether a trial with these parameters would repeat one that was tried.
-
-    What is drawn has parameters of every branch of the space. A trial that agrees in all of its own went the same way,
-    because what exists depends on values alone.
+    What is drawn has parameters of every branch of the space, but none of those that can have one value alone. A trial
+    that agrees in all of its own went the same way, because what exists depends on values alone.
     """
-    return any(params.items() <= drawn.items() for params in tried)
+    others = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
+    return any(other.params and other.number != trial.number and _agrees(other, drawn) for other in others)
+
+
+def _agrees(other: FrozenTrial, drawn: Mapping[str, Any]) -> bool:
+    return all(
+        drawn[path] == value if path in drawn else other.distributions[path].single()
+        for path, value in other.params.items()
+    )

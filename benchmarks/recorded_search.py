@@ -1,0 +1,204 @@
+"""A search over recorded learning curves, without training anything: what `replay.py` compares."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from pathlib import Path
+
+import optuna
+import pyarrow.parquet as pq
+
+from mrisynth.search.domains import encode
+from mrisynth.search.grid import grid_points
+from mrisynth.search.outcome import Outcome
+from mrisynth.search.pruning import Direction, Standing, rung_epochs, should_prune
+from mrisynth.search.sampler import SeededSampler
+from mrisynth.search.settings import SamplerName
+from mrisynth.search.space import load_space
+from mrisynth.search.study import record_rung, tell
+
+HERE = Path(__file__).parent
+CURVES, SPACE = HERE / "learning_curves.parquet", HERE / "learning_curves.yaml"
+EPOCHS = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One recorded trial: the scores after each epoch, and the CPU seconds of training it and of scoring it."""
+
+    point: int
+    family: str
+    scores: list[dict[str, float]]
+    seconds: list[float]
+    scoring: list[float]
+
+    @property
+    def completed(self) -> bool:
+        """Whether it came to its end and was not rejected on the way."""
+        return len(self.scores) == EPOCHS
+
+    def values(self, epoch: int, objectives: dict[str, Direction]) -> tuple[float, ...]:
+        return tuple(self.scores[epoch - 1][name] for name in objectives)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How trials are stopped; `pooled` compares all families with one another."""
+
+    name: str
+    rungs: tuple[float, ...] = ()
+    keep: float = 1 / 3
+    quota: int = 0
+    pooled: bool = False
+
+
+@dataclass(slots=True)
+class Search:
+    """What happened in one replayed search: points by trial, those past the first rung, and those completed."""
+
+    order: list[int] = field(default_factory=list)
+    passed: set[int] = field(default_factory=set)
+    completed: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    arrived: bool = False
+
+
+class InOrder:
+    """Hands the grid's points out in one order."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._left = iter(order)
+
+    def ask(self) -> int | None:
+        return next(self._left, None)
+
+    def stand(self, trial: int, standing: Standing, *, epoch: int, pruned: bool) -> None:
+        """It does not learn."""
+
+    def end(self, trial: int, outcome: Outcome) -> None:
+        """It does not learn."""
+
+
+class Suggested:
+    """Points that a sampler suggests, told what became of them as the product tells it."""
+
+    def __init__(self, name: SamplerName, seed: int, objectives: dict[str, Direction], most: int) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = load_space(SPACE)
+        points = grid_points(self._space.parameters)
+        self._points = {frozenset((path, encode(v)) for path, v in p.items()): at for at, p in enumerate(points)}
+        directions = list(objectives.values())
+        self.study = optuna.create_study(sampler=SeededSampler(name, seed), directions=directions)
+        self.study.set_user_attr("objectives", dict(objectives))
+        self._left = most
+
+    def ask(self) -> int | None:
+        self._left -= 1
+        if self._left < 0:
+            return None
+        trial = self.study.ask()
+        self._space.parameters.suggest(trial)
+        return self._points[frozenset(trial.params.items())]
+
+    def stand(self, trial: int, standing: Standing, *, epoch: int, pruned: bool) -> None:
+        record_rung(self.study, trial, standing, epoch=epoch, pruned=pruned)
+
+    def end(self, trial: int, outcome: Outcome) -> None:
+        tell(self.study, trial, outcome)
+
+
+@dataclass(slots=True)
+class Replay:
+    """One search, until the source has nothing left or `done`.
+
+    Trials end in the order in which they would with so many workers, each of which takes the next one when it is free.
+    """
+
+    curves: Sequence[Curve]
+    source: InOrder | Suggested
+    rule: Rule
+    objectives: dict[str, Direction]
+    workers: int = 1
+    done: Callable[[Search], bool] = lambda _: False
+    search: Search = field(default_factory=Search)
+    standings: list[Standing] = field(default_factory=list)
+
+    def run(self) -> Search:
+        events, free, now = list[tuple[float, int, int]](), self.workers, 0.0
+        while True:
+            while free and (point := self.source.ask()) is not None:
+                trial = len(self.search.order)
+                self.search.order.append(point)
+                heappush(events, (now + lasts(self.curves[point], 0, self._stages(point)[0]), trial, 0))
+                free -= 1
+            if not events:
+                return self.search
+            now, trial, stage = heappop(events)
+            self.search.seconds = now
+            point = self.search.order[trial]
+            stages = self._stages(point)
+            outcome = self._judge(trial, stages[stage])
+            if outcome is None:
+                after, until = stages[stage], stages[stage + 1]
+                heappush(events, (now + lasts(self.curves[point], after, until), trial, stage + 1))
+                continue
+            free += 1
+            self.source.end(trial, outcome)
+            if outcome.kind == "completed":
+                self.search.completed.append(point)
+                if self.done(self.search):
+                    self.search.arrived = True
+                    return self.search
+
+    def _stages(self, point: int) -> list[int]:
+        """The epochs at which something is decided; a rejected trial ends after its last one."""
+        last = len(self.curves[point].scores)
+        return [*(epoch for epoch in rung_epochs(self.rule.rungs, EPOCHS) if epoch < last), last]
+
+    def _judge(self, trial: int, epoch: int) -> Outcome | None:
+        """What follows from a stage; None: the trial goes on."""
+        curve = self.curves[self.search.order[trial]]
+        values = curve.values(epoch, self.objectives)
+        if epoch == len(curve.scores):
+            named = dict(zip(self.objectives, values, strict=True))
+            return Outcome("completed", "", values=named) if curve.completed else Outcome("rejected", "", "diverged")
+        rung = rung_epochs(self.rule.rungs, EPOCHS)[epoch]
+        own = Standing("all" if self.rule.pooled else curve.family, rung, values)
+        pruned = should_prune(
+            self.standings,
+            own,
+            directions=tuple(self.objectives.values()),
+            keep=self.rule.keep,
+            quota=self.rule.quota,
+        )
+        self.standings.append(own)
+        self.source.stand(trial, own, epoch=epoch, pruned=pruned)
+        if not pruned and rung == 0:
+            self.search.passed.add(curve.point)
+        return Outcome("pruned", "") if pruned else None
+
+
+def lasts(curve: Curve, after: int, until: int) -> float:
+    """From one stage to the next: training, and scoring at its end."""
+    return sum(curve.seconds[after:until]) + curve.scoring[until - 1]
+
+
+def load_curves() -> list[Curve]:
+    """The recorded trials, by point."""
+    table = pq.read_table(CURVES)
+    curves: dict[int, Curve] = {}
+    for row in table.to_pylist():
+        curve = curves.setdefault(row["point"], Curve(row["point"], row["family"], [], [], []))
+        curve.scores.append({name: row[name] for name in ("psnr", "ssim", "seam")})
+        curve.seconds.append(row["seconds"])
+        curve.scoring.append(row["scoring"])
+    return [curves[point] for point in sorted(curves)]
+
+
+def orders(curves: Sequence[Curve], count: int) -> Iterator[list[int]]:
+    """Orders of the whole grid."""
+    for seed in range(count):
+        order = list(range(len(curves)))
+        random.Random(seed).shuffle(order)
+        yield order
