@@ -224,10 +224,10 @@ def _constrained(index: Index, ranked: Rows) -> Iterator[str]:
         best = listed(breaks[ranked[0]["trial"]])
         yield f"No completed trial keeps to what the sweep wants ({wanted}): the best breaks {best}."
     elif breaks:
-        verb = "breaks" if len(breaks) == 1 else "break"
+        one = len(breaks) == 1
         yield (
-            f"{len(breaks)} of {plural(len(ranked), 'completed trial')} {verb} what the sweep wants ({wanted}), and is "
-            "not called best, whatever it scores."
+            f"{len(breaks)} of {plural(len(ranked), 'completed trial')} {'breaks' if one else 'break'} "
+            f"what the sweep wants ({wanted}), and {'is not called best, whatever it scores' if one else 'none of them is called best'}."
         )
 
 
