@@ -189,16 +189,16 @@ def test_the_best_so_far_falls_where_less_is_better(sweep, visit):
 
 
 def test_the_best_so_far_and_the_best_tile_keep_to_the_constraints(sweep, visit):
-    write_yaml(
-        sweep.sweep_yaml, {**read_yaml(sweep.sweep_yaml), "constraints": {"generator_parameters": {"max": 1500}}}
-    )
+    asked = read_yaml(sweep.sweep_yaml)
+    write_yaml(sweep.sweep_yaml, {**asked, "constraints": {"generator_parameters": {"max": 1500}}})
     finish(sweep)
     app = visit("overview", sweep="first")
     assert [row["best"] for row in chart_data(app, 0)[0]] == [24.5, 24.5, 24.5]  # else trial 1 is better
     assert "trial 0" in app.metric[0].label
-    write_yaml(sweep.sweep_yaml, {**read_yaml(sweep.sweep_yaml), "constraints": {"ssim": {"min": 0.9}}})
+    write_yaml(sweep.sweep_yaml, {**asked, "constraints": {"ssim": {"min": 0.9}}})
     finish(sweep)
     assert "It breaks ssim >= 0.9" in texts(visit("overview", sweep="first"), "warning")[0]
+    assert "Breaks ssim >= 0.9" in texts(visit("trial", sweep="first", trial="0"), "warning")[0]
 
 
 def test_trials_can_be_laid_along_time(sweep, visit):

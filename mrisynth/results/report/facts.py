@@ -225,10 +225,10 @@ def _constrained(index: Index, ranked: Rows) -> Iterator[str]:
         yield f"No completed trial keeps to what the sweep wants ({wanted}): the best breaks {best}."
     elif breaks:
         one = len(breaks) == 1
-        yield (
-            f"{len(breaks)} of {plural(len(ranked), 'completed trial')} {'breaks' if one else 'break'} "
-            f"what the sweep wants ({wanted}), and {'is not called best, whatever it scores' if one else 'none of them is called best'}."
-        )
+        said = "is not called best, whatever it scores" if one else "none of them is called best"
+        verb = "breaks" if one else "break"
+        of = plural(len(ranked), "completed trial")
+        yield f"{len(breaks)} of {of} {verb} what the sweep wants ({wanted}), and {said}."
 
 
 def _against_baselines(index: Index, ranked: Rows, metric: str) -> Iterator[str]:
