@@ -53,10 +53,10 @@ def test_a_search_ends_with_its_budget(tmp_path):
     ]
 
 
-def test_worker_hours_are_a_budget_too(tmp_path):
-    # Each trial has 4 epochs of a second: the third is begun after 8 seconds, the fourth is not.
+def test_core_hours_are_a_budget_too(tmp_path):
+    # Each trial has 4 epochs of a second: the third is begun after 8 seconds, and ended after its first epoch.
     sweep, _ = run(tmp_path, budget=Budget(hours=9 / 3600))
-    assert outcomes(sweep) == dict.fromkeys(range(3), "completed")
+    assert outcomes(sweep) == {0: "completed", 1: "completed", 2: "pruned"}
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path):
@@ -262,6 +262,22 @@ def test_a_failed_attempt_loses_its_right_to_write(tmp_path):
     before = (sweep.trial(number).root / "fence").read_text(encoding="utf-8")
     conductor.fail_attempt(number)
     assert (sweep.trial(number).root / "fence").read_text(encoding="utf-8") != before
+
+
+def test_a_trial_that_is_given_up_too_early_goes_on_as_long_as_it_has_retries(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=1)))
+    conductor.retries = 2
+    number = conductor.next_trial().number
+    for _ in range(conductor.retries):
+        conductor.fail_attempt(number)
+        conductor.lose(number)
+        assert conductor.next_trial().number == number
+        assert conductor.next_trial() == "wait"
+    conductor.fail_attempt(number)
+    conductor.lose(number)
+    assert outcomes(sweep) == {number: "lost"}
+    assert conductor.next_trial().number == number + 1
 
 
 @pytest.mark.parametrize("reason", ["worker", "node", "storage"])

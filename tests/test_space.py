@@ -636,7 +636,7 @@ def test_mistakes_elsewhere_are_named_with_their_line(line: str, sentence: str) 
         ("budget: {trials: 1.5}", "budget.trials is 1.5"),
         ("budget: {hours: -1}", "budget.hours is -1"),
         ("budget: 100", "budget is 100; it must be a mapping, like {trials: ...}"),
-        ("budget: {gpu_hours: 1}", "unknown key 'budget.gpu_hours'"),
+        ("budget: {gpus: 1}", "unknown key 'budget.gpus'"),
     ],
 )
 def test_a_budget_is_positive_and_required(budget: str, sentence: str) -> None:

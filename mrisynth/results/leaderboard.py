@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from mrisynth.errors import NotFoundError
 from mrisynth.results.constraints import broken
+from mrisynth.results.forecast import read_forecast
 from mrisynth.results.index import Index, open_index
+from mrisynth.results.progress import progress
 from mrisynth.results.records import OUTCOMES
 from mrisynth.results.store import SweepDirectory, sweep_state
 
 SCHEMA_VERSION = 1
 BASELINES = ("identity", "matched")
-_COUNTED = ("completed", "pruned", "rejected")
 _PLAIN = ("trial", "name", "outcome", "reason", "message", "warning", "retry_of", "rung", "epochs")
 
 
@@ -28,10 +29,10 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
     """How far a sweep has come: the shape of `mrisynth status --json`.
 
     Returns:
-        Counts by outcome; budget as {"trials": {"spent", "limit"}, "hours": {"spent", "limit"}}, in worker hours, a
-        limit None where there is none; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and
-        message being the last one's; best as a row of `top`, or None while no trial has completed (one that breaks a
-        constraint is the best only while none keeps to all).
+        Counts by outcome; what `results.progress` says of budget, rate, remaining time and running trials; forecast as
+        `results.forecast` reads it; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and message
+        being the last one's; best as a row of `top`, or None while no trial has completed (one that breaks a constraint
+        is the best only while none keeps to all).
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -42,7 +43,8 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         "state": sweep_state(sweep),
         "trials": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         "reasons": _reasons(index),
-        "budget": _budget(index, outcomes),
+        **progress(sweep, index),
+        "forecast": read_forecast(sweep),
         "best": best[0] if best else None,
     }
 
@@ -216,13 +218,3 @@ def _gains(
         if differences:
             found[name] = {"mean": sum(differences) / len(differences), "minimum": min(differences)}
     return found
-
-
-def _budget(index: Index, outcomes: list[str]) -> dict[str, dict[str, float | None]]:
-    limits = index.manifest["budget"]
-    seconds = sum(value for value in index.trials["seconds"].to_pylist() if value is not None)
-    infeasible = index.trials["reason"].to_pylist().count("infeasible")  # they cost no worker, and count for nothing
-    return {
-        "trials": {"spent": sum(map(outcomes.count, _COUNTED)) - infeasible, "limit": limits.get("trials")},
-        "hours": {"spent": seconds / 3600, "limit": limits.get("hours")},
-    }

@@ -89,6 +89,7 @@ def _asked(space: Space, cohort: PreparedCohort, *, name: str, seed: int, storag
         "data_key": cohort.data_key,
         "seed": seed,
         "budget": space.budget.model_dump(),
+        "planned": None if space.search else len(space.published),
         "objectives": dict(space.objectives),
         "constraints": space.limits,
         "storage": storage,

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from mrisynth.results.store import SweepDirectory, append_event
+from mrisynth.results.store import SweepDirectory, append_event, read_records
 from mrisynth.search.attempts import Failure
 from mrisynth.search.outcome import Outcome, completed
 from mrisynth.search.plan import Plan, TrialPlan
@@ -23,21 +23,27 @@ class LiveTrial:
         config: its configuration.
         rungs: epoch -> rung.
         whole: whether it runs to its end, whatever its rungs say; named trials do.
-        counts: whether it counts in the budget; a retry does not.
+        counts: whether it counts in the budget of trials; a retry does not.
+        bounded: whether it ends when the budget is spent; what somebody asked to try again does not.
+        share: its share of a GPU; 0 without one.
         epoch: the last epoch that was heard of; those that a retry did not train itself are taken for heard.
         seconds: how long its workers trained until then.
         judged: the epochs whose rung was decided.
         failure: why its last attempt failed.
+        failures: how many of its attempts failed in this launch.
     """
 
     config: TrialPlan
     rungs: Mapping[int, int]
     whole: bool = False
     counts: bool = True
+    bounded: bool = True
+    share: float = 0.0
     epoch: int = 0
     seconds: float = 0.0
     judged: set[int] = field(default_factory=set)
     failure: Failure = field(default_factory=Failure)
+    failures: int = 0
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Count an epoch; a trial that had finished gives its last record again."""
@@ -76,6 +82,14 @@ class Judge:
         missed = set(live.rungs) - live.judged
         outcomes = (self.judge(number, live, record) for record in records if record["epoch"] in missed)
         return next((outcome for outcome in outcomes if outcome is not None), None)
+
+    def stop(self, number: int, why: str, reason: str) -> Outcome:
+        """The outcome of a trial that ends before its time, with the scores that it has."""
+        records = read_records(self.sweep.trial(number).history)
+        scored = [record["scores"] for record in records if record["scores"] is not None]
+        values = {name: scored[-1][name] for name in self.plan.objectives} if scored else {}
+        after = f"after epoch {records[-1]['epoch']}" if records else "before its first epoch had ended"
+        return Outcome("pruned", f"{why} {after}", reason, values=values)
 
     def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, value: float) -> bool:
         """The verdict on a rung: the stored one, or else a new one, which is stored together with the value."""

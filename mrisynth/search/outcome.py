@@ -15,11 +15,14 @@ from mrisynth.results.store import TrialDirectory, timestamp
 Kind = Literal["completed", "pruned", "rejected", "lost"]
 REASONS: dict[Kind, tuple[str, ...]] = {
     "completed": (),
-    "pruned": ("stopped",),
+    "pruned": ("stopped", "budget"),
     "rejected": ("diverged", "collapsed", "out of memory", "infeasible"),
     "lost": ("worker", "node", "storage"),
 }
 """Why a trial ended as it did, where that needs a word; a pruned trial without one fell on a rung."""
+
+CUT = "pruned: budget"
+"""The title of a trial that was ended because the budget was spent; a larger budget takes it up again."""
 
 # TPE ignores FAIL: a configuration that diverges must be told PRUNED, or nearly every later suggestion goes there too.
 STATES: dict[Kind, TrialState] = {

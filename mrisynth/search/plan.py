@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import optuna
 
 from mrisynth.results.constraints import Bound
-from mrisynth.search.assignment import TRAIN
+from mrisynth.search.assignment import METER, TRAIN
 from mrisynth.search.pruning import Direction
 from mrisynth.search.settings import Budget
 
@@ -44,6 +44,8 @@ class Plan:
         bounds: what is wanted of the scores of a trial that completed, for it to be the best.
         keep: the fraction of a family that goes on at each rung; None: nothing is stopped.
         train: who trains a trial, as "package.module:function".
+        cpu: CPU cores that a trial occupies.
+        meter: who measures what a trial takes of a GPU, as "package.module:function".
     """
 
     objectives: Mapping[str, Direction]
@@ -57,3 +59,5 @@ class Plan:
     bounds: tuple[Bound, ...] = ()
     keep: float | None = None
     train: str = TRAIN
+    cpu: float = 1.0
+    meter: str = METER

@@ -23,7 +23,9 @@ class Budget(Config):
     """How much a sweep may spend; it ends when the first of them is spent."""
 
     trials: Count | None = Field(None, ge=1, description="Trials that end as completed, pruned or rejected.")
-    hours: Number | None = Field(None, gt=0, description="Worker-hours: the time of all trials, added up.")
+    hours: Number | None = Field(None, gt=0, description="Core-hours: the time of all trials times their CPU cores.")
+    gpu_hours: Number | None = Field(None, gt=0, description="GPU-hours: the time of all trials times their GPU share.")
+    wall: Number | None = Field(None, gt=0, description="Hours that the sweep runs, over all its launches.")
 
 
 class Halving(Config):
@@ -47,7 +49,7 @@ class Resources(Config):
 
     cpu: Number = Field(1.0, gt=0, description="CPU cores.")
     gpu: float | Literal["auto"] = Field(
-        "auto", description="GPUs, or a fraction of one; auto: one where there is any."
+        "auto", description="GPUs, or a fraction of one; auto: what each trial needs, measured, where there is any."
     )
 
     @field_validator("gpu", mode="before")
@@ -73,7 +75,7 @@ class Settings(Config):
     constraints: dict[str, Limit] = Field(
         {}, description="Bounds on metrics and on the sizes of networks: {seam: {max: 1.5}}; see docs/spaces.md."
     )
-    budget: Budget = Field(Budget(trials=None, hours=None), description="When the sweep has spent enough.")
+    budget: Budget = Field(Budget(), description="When the sweep has spent enough.")
     sampler: Literal["tpe", "random"] = Field("tpe", description="Who suggests the next trial.")
     pruner: Halving | None = Field(None, description="Who stops hopeless trials: {halving: {rungs, keep}} or none.")
     resources: Resources = Field(Resources(cpu=1.0, gpu="auto"), description="What one trial occupies.")

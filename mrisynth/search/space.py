@@ -313,8 +313,8 @@ def _check_search(data: Mapping[str, Any], settings: Settings, *, mistakes: Mist
         mistakes.add(
             ("search",), "nothing is searched; write parameters under 'search', or configurations under 'trials'"
         )
-    if settings.budget.trials is None and settings.budget.hours is None and not data.get("budget"):
-        mistakes.add(("budget",), "budget is missing; write 'budget: {trials: 100}', or hours, or both")
+    if not data.get("budget"):
+        mistakes.add(("budget",), "budget is missing; write 'budget: {trials: 100}', or hours, gpu_hours, wall")
 
 
 def _check_feasible(space: Space, mistakes: Mistakes) -> None:

@@ -2,7 +2,7 @@
 
 It is an Optuna study, in a journal file unless a database is named. What we add to its trials stands in user
 attributes: `name` of a named trial, `retry_of`, `whole` of a trial that no rung stops, one `rung:<i>` for each rung
-reached, `gpu` of a trial that needs a larger share, `seconds` and `outcome`.
+reached, `gpu` of a trial that needs a larger share, `seconds`, `gpu_seconds` where it had one, and `outcome`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.errors import InvalidInputError
-from mrisynth.search.outcome import Kind, Outcome
+from mrisynth.search.outcome import CUT, Outcome
 from mrisynth.search.pruning import Direction, Standing
 from mrisynth.search.storage.claim import STUDY
 from mrisynth.search.storage.database import JOURNAL
@@ -117,12 +117,12 @@ def queue_named(study: optuna.Study, points: Mapping[str, Mapping[str, Any]]) ->
             study.enqueue_trial(dict(parameters), user_attrs={"name": name})
 
 
-def queue_retries(study: optuna.Study, kinds: Collection[Kind] = (), trials: Collection[int] = ()) -> list[int]:
+def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Collection[int] = ()) -> list[int]:
     """Queue finished trials again, each once, every one as a new trial with the same parameters.
 
     Args:
         study: the study.
-        kinds: outcomes of which every trial is repeated.
+        kinds: outcomes of which every trial is repeated: "lost", or one with its reason like "pruned: budget".
         trials: pruned trials that are repeated too; no rung stops them again.
 
     Returns:
@@ -138,7 +138,7 @@ def queue_retries(study: optuna.Study, kinds: Collection[Kind] = (), trials: Col
     chosen = [
         trial
         for trial in stored
-        if (outcome_kind(trial) in kinds and trial.user_attrs["outcome"] != INFEASIBLE and trial.number not in repeated)
+        if (_is_one_of(trial, kinds) and trial.user_attrs["outcome"] != INFEASIBLE and trial.number not in repeated)
         or trial.number in trials
     ]
     for trial in chosen:
@@ -152,6 +152,17 @@ def outcome_kind(trial: FrozenTrial) -> str | None:
     """How a stored trial ended: "completed", "pruned", "rejected" or "lost"; None while it has not."""
     outcome: str | None = trial.user_attrs.get("outcome")
     return outcome.split(":")[0] if outcome is not None and trial.state.is_finished() else None
+
+
+def is_asked_for(study: optuna.Study, marks: Mapping[str, Any]) -> bool:
+    """Whether a trial, by its user attributes, repeats another one on request: no budget of time ends that."""
+    old = marks.get("retry_of")
+    return old is not None and ("whole" in marks or find_trial(study, old).user_attrs.get("outcome") != CUT)
+
+
+def _is_one_of(trial: FrozenTrial, kinds: Collection[str]) -> bool:
+    kind = outcome_kind(trial)
+    return kind is not None and (kind in kinds or trial.user_attrs["outcome"] in kinds)
 
 
 def _refuse_retry(stored: list[FrozenTrial], number: int, repeated: Mapping[int, int]) -> None:
@@ -197,19 +208,22 @@ def standings(study: optuna.Study, rung: int, *, but: int) -> Iterator[Standing]
             yield Standing(stored["family"], rung, stored["value"])
 
 
-def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0) -> None:
+def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0, share: float = 0.0) -> None:
     """Tell the study how a trial ended, once; a trial that it knows to be finished is left alone.
 
     Args:
         study: the study.
         number: the trial.
         outcome: how it ended.
-        seconds: how long its workers trained, for the budget of worker-hours.
+        seconds: how long its workers trained, for the budget.
+        share: its share of a GPU.
     """
     if find_trial(study, number).state.is_finished():
         return
     trial = _open_trial(study, number)
     trial.set_user_attr("seconds", seconds)
+    if share:
+        trial.set_user_attr("gpu_seconds", share * seconds)
     trial.set_user_attr("outcome", outcome.title)
     # Optuna ranks a trial pruned late above one pruned early; one that cannot be trained is worse than both.
     excesses = outcome.excesses or ({"rejected": 1.0} if outcome.kind == "rejected" else {})
@@ -234,7 +248,16 @@ def find_share(study: optuna.Study, number: int) -> float | None:
 
 def seconds_spent(study: optuna.Study) -> float:
     """How long the workers of all finished trials trained, in seconds."""
-    return sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in study.get_trials(deepcopy=False))
+    return _sum(study, "seconds")
+
+
+def gpu_seconds_spent(study: optuna.Study) -> float:
+    """The same, each weighted by its share of a GPU."""
+    return _sum(study, "gpu_seconds")
+
+
+def _sum(study: optuna.Study, attribute: str) -> float:
+    return sum(float(trial.user_attrs.get(attribute, 0.0)) for trial in study.get_trials(deepcopy=False))
 
 
 def _open_trial(study: optuna.Study, number: int) -> optuna.Trial:
