@@ -141,16 +141,17 @@ def add_summary(trial: TrialDirectory, psnr: tuple[float, float], *, epochs: int
     write_json(trial.summary, summary)
 
 
-def add_outcome(trial: TrialDirectory, *, message: str, reason: str | None = None, rung: int | None = None) -> None:
+def add_outcome(
+    trial: TrialDirectory,
+    *,
+    message: str,
+    reason: str | None = None,
+    rung: int | None = None,
+    outcome: str | None = None,
+) -> None:
     ended = (BEGAN + timedelta(minutes=10 * trial.number + 5)).isoformat()
-    outcome = {
-        "schema_version": 1,
-        "outcome": OUTCOMES[trial.number],
-        "reason": reason,
-        "rung": rung,
-        "message": message,
-    }
-    write_json(trial.outcome, {**outcome, "values": {}, "time": ended})
+    how = {"outcome": outcome or OUTCOMES[trial.number], "reason": reason, "rung": rung, "message": message}
+    write_json(trial.outcome, {"schema_version": 1, **how, "values": {}, "time": ended})
 
 
 def make_sweep(results: Path, name: str = "first", *, trials: bool = True) -> SweepDirectory:

@@ -209,10 +209,21 @@ def test_a_space_without_parameters_runs_its_named_trials_only(tmp_path):
     assert outcomes(sweep) == {0: "completed", 1: "completed"}
 
 
-def test_several_objectives_are_pruned_on_the_first(tmp_path):
+def test_the_quota_of_a_family_goes_on_whatever_it_scores(tmp_path):
+    sweep, _ = run(tmp_path, rungs=(0.25,), keep=0.1, quota=4, budget=Budget(trials=8))
+    assert [outcomes(sweep)[number] for number in range(4)] == ["completed"] * 4
+    assert "pruned" in outcomes(sweep).values()
+
+
+def test_several_objectives_are_pruned_together(tmp_path):
     objectives = {"psnr": "maximize", "ssim": "maximize"}
     sweep, conductor = run(tmp_path, objectives=objectives, rungs=(0.25,), keep=0.34, budget=Budget(trials=15))
     assert set(outcomes(sweep).values()) == {"completed", "pruned"}
+    pruned = next(number for number, outcome in outcomes(sweep).items() if outcome == "pruned")
+    outcome = read_json(sweep.trial(pruned).outcome)
+    assert outcome["values"].keys() == objectives.keys()
+    assert outcome["message"].endswith("were not among the best 34% of the cnn trials by non-dominated rank")
+    assert len(conductor.study.trials[pruned].user_attrs["rung:0"]["values"]) == 2
     done = next(trial for trial in conductor.study.trials if trial.state == TrialState.COMPLETE)
     assert done.values == [pytest.approx(done.values[1] * 40), done.values[1]]
 

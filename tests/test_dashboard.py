@@ -37,7 +37,7 @@ def visit(tmp_path, tmp_path_factory, monkeypatch):
     # A run puts its script in the place of `__main__`, which processes that later tests spawn would import.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
-    def visit(page, *, folder=tmp_path, **query):
+    def visit(page, /, *, folder=tmp_path, **query):
         monkeypatch.setenv("MRISYNTH_RESULTS", str(nothing))  # a first run is needed, and quick without sweeps
         app = AppTest.from_file(str(MAIN), default_timeout=30).run()
         app.switch_page(f"views/{page}.py")

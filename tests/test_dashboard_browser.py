@@ -1,36 +1,22 @@
 """One path through the dashboard as a person goes it, in headless Chromium."""
 
 import io
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
+from dashboard_fixtures import browse, serve
 from PIL import Image
 from results_fixtures import add_summary, copy_sweep, finish, make_sweep
 
 from mrisynth.results.pictures import panel, shared_window
 from mrisynth.results.store import read_slices, write_heartbeat
 
-ROOT = Path(__file__).parent.parent
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-sync",
-]
 # Where Streamlit's table draws its first data row: the box to select it stands at its left.
 HEADING, ROW = 35, 35
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's Chromium")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -42,42 +28,22 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(sweep, tmp_path_factory):
-    """A dashboard over the results, on a free port of the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "MRISYNTH_RESULTS": str(sweep.root.parent), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "streamlit", "run", ROOT / "dashboard" / "main.py", "--server.port", str(port)]
-    log = (tmp_path_factory.mktemp("log") / "streamlit.log").open("w", encoding="utf-8")
-    with subprocess.Popen(command, env=environment, cwd=sweep.root.parent, stdout=log, stderr=log) as server:
-        try:
-            wait_until_healthy(f"http://127.0.0.1:{port}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
+    with serve(sweep.root.parent, log=tmp_path_factory.mktemp("log") / "streamlit.log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browse() as browser:
+        yield browser
+        assert browser.foreign == []
 
 
 @pytest.fixture
-def page():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1500, "height": 1100})
-        page.set_default_timeout(60_000)
-        yield page
-        browser.close()
-
-
-def wait_until_healthy(address):
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5) as answer:
-                assert answer.status == 200
-                return
-        except OSError:
-            assert time.monotonic() < deadline, "the dashboard did not start"
-            time.sleep(0.2)
+def page(browser):
+    page = browser.page()
+    yield page
+    page.close()
 
 
 def select_row(page, number, before=lambda page: None):

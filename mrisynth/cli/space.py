@@ -72,7 +72,7 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
     from mrisynth.search.tree import generator_sizes
 
     yield "objective", ", ".join(f"{direction} {metric}" for metric, direction in space.objectives.items())
-    limits = [f"{value:g} {name.replace('_', ' ')}" for name, value in space.budget.model_dump().items() if value]
+    limits = [f"{value:g} {_LIMITS.get(name, name)}" for name, value in space.budget.model_dump().items() if value]
     if limits:
         yield "budget", " or ".join(limits)
     if space.search:
@@ -86,6 +86,9 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
         yield "generator", f"{generator}, {network_size(*sizes)}"
     if space.fixed:
         yield "fixed", ", ".join(f"{path}={_plain(value)}" for path, value in space.fixed.items())
+
+
+_LIMITS = {"hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
 
 
 def _plain(value: Any) -> str:

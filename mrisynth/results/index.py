@@ -82,6 +82,7 @@ class Indexer:
         metrics: name to {"unit", "direction", "range", "description"}.
         config_schema: the JSON Schema of a trial's configuration.
         searched: the dotted paths that the search varies.
+        domains: the values that each of them may take, as a space file writes them: {"float": [1, 9], "log": true}.
             What is not given is taken from the manifest that stands already, if any.
     """
 
@@ -92,6 +93,7 @@ class Indexer:
         metrics: Mapping[str, Mapping[str, Any]] | None = None,
         config_schema: Mapping[str, Any] | None = None,
         searched: Iterable[str] | None = None,
+        domains: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._sweep = sweep
         standing = read_mapping(sweep.index / "manifest.json")
@@ -99,6 +101,7 @@ class Indexer:
             "metrics": dict(metrics) if metrics is not None else standing.get("metrics", {}),
             "config_schema": dict(config_schema) if config_schema is not None else standing.get("config_schema", {}),
             "searched": list(searched) if searched is not None else standing.get("searched", []),
+            "domains": dict(domains) if domains is not None else standing.get("domains", {}),
         }
         self._known = _standing_rows(sweep)
 

@@ -107,6 +107,11 @@ class TrialDirectory:
         return self.root / "images"
 
     @property
+    def volumes(self) -> Path:
+        """Whole generated volumes, where somebody asked for them."""
+        return self.root / "volumes"
+
+    @property
     def attempts(self) -> Path:
         """One file for each time that a worker took the trial up."""
         return self.root / "attempts"
@@ -157,6 +162,11 @@ class SweepDirectory:
     def slices(self) -> Path:
         """One folder of shown slices a subject."""
         return self.cohort / "slices"
+
+    @property
+    def volumes(self) -> Path:
+        """The whole scans of the subjects of whom a trial generated whole volumes: one folder a subject."""
+        return self.cohort / "volumes"
 
     @property
     def baselines(self) -> Path:

@@ -28,11 +28,13 @@ from mrisynth.search.packing import WHOLE, Packing
 from mrisynth.search.plan import Plan, TrialPlan
 from mrisynth.search.pruning import rung_epochs
 from mrisynth.search.study import (
+    ask,
     counted_trials,
     find_share,
     find_verdict,
     infeasible_in_a_row,
     is_asked_for,
+    is_exhausted,
     queue_named,
     queue_retries,
     set_share,
@@ -84,7 +86,7 @@ class Conductor:
     failure: MrisynthError | None = None
     _adopted: deque[int] = field(default_factory=deque)
     _losses: int = 0
-    _exhausted: bool = False
+    _said_so: bool = False
 
     def queue_named(self) -> None:
         """Queue the named trials, each once."""
@@ -293,7 +295,7 @@ class Conductor:
         waiting = waiting_trials(self.study)
         free = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
         queued = free or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
-        number = queued[0].number if queued else self.study.ask().number
+        number = queued[0].number if queued else ask(self.study, self.plan.grid)
         append_event(self.sweep, "ask", number=number)
         return number
 
@@ -311,15 +313,15 @@ class Conductor:
             return False
         if any("retry_of" in trial.user_attrs for trial in waiting):
             return True
-        more = waiting or (self.plan.searches and not self._is_exhausted())
-        return bool(more) and self._begun() < (self.plan.budget.trials or math.inf)
+        searches = self.plan.searches and not is_exhausted(self.study, self.plan.grid) and not self._suggests_nothing()
+        return bool(waiting or searches) and self._begun() < (self.plan.budget.trials or math.inf)
 
-    def _is_exhausted(self) -> bool:
-        """Whether the space seems to suggest nothing any more that can be trained."""
-        if infeasible_in_a_row(self.study) < INFEASIBLE_IN_A_ROW:
+    def _suggests_nothing(self) -> bool:
+        """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""
+        if self.plan.grid is not None or infeasible_in_a_row(self.study) < INFEASIBLE_IN_A_ROW:
             return False
-        if not self._exhausted:
-            self._exhausted = True
+        if not self._said_so:
+            self._said_so = True
             self.progress(
                 f"no new trial begins: the last {INFEASIBLE_IN_A_ROW} suggestions were all infeasible; "
                 "loosen the constraints of the space, or search where they hold"

@@ -25,6 +25,7 @@ from mrisynth.search.changes import refuse_changes
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.creation import create_sweep, data_differences
 from mrisynth.search.engine import Capacity, clear_staging, ray_session, run_trials
+from mrisynth.search.grid import grid_in_order
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import NOTHING, Again, Launch, Progress, Search, SweepOutcome
 from mrisynth.search.lease import Lease, LeaseLostError, hold
@@ -173,8 +174,8 @@ def _larger(budget: dict[str, Any], again: Again) -> dict[str, Any]:
     return {**budget, **again.budget}
 
 
-def plan_of(space: Space, store: Path) -> Plan:
-    """What a space asks of the conductor."""
+def plan_of(space: Space, store: Path, *, seed: int) -> Plan:
+    """What a space asks of the conductor; the seed orders a grid."""
     named = {name: space.trials[name] for name in space.published}
     return Plan(
         objectives=space.objectives,
@@ -186,6 +187,8 @@ def plan_of(space: Space, store: Path) -> Plan:
         points={name: space.encode(config).params or {} for name, config in named.items()},
         rungs=space.pruner.rungs if space.pruner else (),
         keep=space.pruner.keep if space.pruner else None,
+        quota=space.pruner.quota if space.pruner else 0,
+        grid=grid_in_order(space.parameters, seed) if space.sampler == "grid" else None,
         cpu=space.resources.cpu,
         bounds=tuple(bound for bound in space.bounds if bound.name not in SIZES),
     )
@@ -249,18 +252,20 @@ def _drive(
     progress: Progress,
 ) -> SweepOutcome:
     sweep = lease.sweep
+    asked = read_yaml(sweep.sweep_yaml)
     metrics = {name: metric.describe() for name, metric in METRICS.items()}
-    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(space.search))
+    domains = {path: dimension.to_dict() for path, dimension in space.search.items()}
+    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(domains), domains=domains)
     search = Search(
         sweep=sweep,
-        plan=plan_of(space, cohort.store),
-        sampler=SeededSampler(space.sampler, read_yaml(sweep.sweep_yaml)["seed"]),
+        plan=plan_of(space, cohort.store, seed=asked["seed"]),
+        sampler=SeededSampler(space.sampler, asked["seed"]),
         capacity=Capacity(space.resources.cpu, space.resources.gpu, launch.max_concurrent, launch.max_failures),
         address=launch.address,
         index=IndexWriter(sweep, indexer, check=lease.check, written=partial(keep_forecast, sweep)),
         progress=progress,
         grace=launch.grace,
-        storage=read_yaml(sweep.sweep_yaml).get("storage", JOURNAL),
+        storage=asked.get("storage", JOURNAL),
     )
     _say_misfits(space, progress)
     return drive_and_index(search, lease, again=again)

@@ -68,20 +68,26 @@ class Judge:
         if epoch not in live.rungs or epoch in live.judged or scores is None:
             return None
         live.judged.add(epoch)
-        metric = next(iter(self.plan.objectives))
-        value = float(scores[metric])
-        if not math.isfinite(value):
-            return Outcome("rejected", f"{metric} is {value} after epoch {epoch}", "diverged")
-        if not self._is_pruned(number, live, epoch=epoch, value=value):
+        values = {name: float(scores[name]) for name in self.plan.objectives}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                return Outcome("rejected", f"{name} is {value} after epoch {epoch}", "diverged")
+        if not self._is_pruned(number, live, epoch=epoch, values=values):
             return None
-        message = f"after epoch {epoch} its {metric} of {value:.4g} was not among the best {self.plan.keep:.0%}"
-        return Outcome("pruned", f"{message} of the {live.config.family} trials", rung=epoch, values={metric: value})
+        return Outcome("pruned", self._why(live.config.family, epoch, values), rung=epoch, values=values)
 
     def judge_missed(self, number: int, live: LiveTrial, records: list[dict[str, Any]]) -> Outcome | None:
         """Judge the rungs whose records were lost with a worker or a driver, and were found in the trial's history."""
         missed = set(live.rungs) - live.judged
         outcomes = (self.judge(number, live, record) for record in records if record["epoch"] in missed)
         return next((outcome for outcome in outcomes if outcome is not None), None)
+
+    def _why(self, family: str, epoch: int, values: Mapping[str, float]) -> str:
+        """Why a trial was pruned, in one sentence."""
+        reached = " and ".join(f"{name} of {value:.4g}" for name, value in values.items())
+        were, rank = ("was", "") if len(values) == 1 else ("were", " by non-dominated rank")
+        best = f"among the best {self.plan.keep:.0%} of the {family} trials"
+        return f"after epoch {epoch} its {reached} {were} not {best}{rank}"
 
     def stop(self, number: int, why: str, reason: str) -> Outcome:
         """The outcome of a trial that ends before its time, with the scores that it has."""
@@ -91,18 +97,18 @@ class Judge:
         after = f"after epoch {records[-1]['epoch']}" if records else "before its first epoch had ended"
         return Outcome("pruned", f"{why} {after}", reason, values=values)
 
-    def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, value: float) -> bool:
+    def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, values: Mapping[str, float]) -> bool:
         """The verdict on a rung: the stored one, or else a new one, which is stored together with the value."""
         rung = live.rungs[epoch]
         stored = find_verdict(self.study, number, rung)
         if stored is not None:
             return stored
-        own = Standing(live.config.family, rung, value)
+        own = Standing(live.config.family, rung, tuple(values.values()))
         verdict = False
         if self.plan.keep is not None and not live.whole:
-            direction = next(iter(self.plan.objectives.values()))
             others = standings(self.study, rung, but=number)
-            verdict = should_prune(others, own, direction=direction, keep=self.plan.keep)
+            directions = tuple(self.plan.objectives.values())
+            verdict = should_prune(others, own, directions=directions, keep=self.plan.keep, quota=self.plan.quota)
         record_rung(self.study, number, own, epoch=epoch, pruned=verdict)
-        append_event(self.sweep, "rung", number=number, epoch=epoch, rung=rung, value=value, pruned=verdict)
+        append_event(self.sweep, "rung", number=number, epoch=epoch, rung=rung, values=values, pruned=verdict)
         return verdict

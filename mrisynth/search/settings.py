@@ -14,6 +14,7 @@ from mrisynth.training.metrics import METRICS
 Count = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Direction = Literal["maximize", "minimize"]
+SamplerName = Literal["tpe", "nsga2", "random", "grid"]
 
 PARAMETER_KEYS = ("fixed", "search", "trials", "published")
 """The top-level keys of a space that are not settings."""
@@ -35,6 +36,7 @@ class Halving(Config):
         min_length=1, description="Fractions of a trial's epochs after which it may be stopped."
     )
     keep: Number = Field(gt=0, lt=1, description="The fraction of a family's trials that goes on from each rung.")
+    quota: Count = Field(0, ge=0, description="How many of a family go on from each rung before any is stopped there.")
 
     @field_validator("rungs")
     @classmethod
@@ -70,14 +72,16 @@ class Settings(Config):
 
     description: Annotated[str, Strict()] = Field("", description="One line that says what the space is for.")
     objectives: dict[str, Direction] = Field(
-        {"psnr": "maximize"}, description="Metric: direction; the first one decides in the pruner."
+        {"psnr": "maximize"}, description="Metric: direction; the first one leads, all of them decide in the pruner."
     )
     constraints: dict[str, Limit] = Field(
         {}, description="Bounds on metrics and on the sizes of networks: {seam: {max: 1.5}}; see docs/spaces.md."
     )
     budget: Budget = Field(Budget(), description="When the sweep has spent enough.")
-    sampler: Literal["tpe", "random"] = Field("tpe", description="Who suggests the next trial.")
-    pruner: Halving | None = Field(None, description="Who stops hopeless trials: {halving: {rungs, keep}} or none.")
+    sampler: SamplerName = Field("tpe", description="Who suggests the next trial.")
+    pruner: Halving | None = Field(
+        None, description="Who stops hopeless trials: {halving: {rungs, keep, quota}} or none."
+    )
     resources: Resources = Field(Resources(cpu=1.0, gpu="auto"), description="What one trial occupies.")
 
     @field_validator("pruner", mode="before")

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.results.constraints import SIZES, Bound, bounds
@@ -12,10 +12,11 @@ from mrisynth.search.constraints import Limit
 from mrisynth.search.dimensions import Dimension
 from mrisynth.search.domains import Suggests, encode, show
 from mrisynth.search.feasibility import Feasibility, Infeasible, check_sizes, try_out
+from mrisynth.search.grid import MOST_POINTS, count_points, endless
 from mrisynth.search.named_trials import named_sizes, read_named_trials
 from mrisynth.search.overrides import overridden, parse_overrides, set_in_trials
 from mrisynth.search.parameters import Parameters, flattened, nested, read_parameters
-from mrisynth.search.settings import Budget, Direction, Halving, Resources, Settings, read_settings
+from mrisynth.search.settings import Budget, Direction, Halving, Resources, SamplerName, Settings, read_settings
 from mrisynth.search.space_file import Mistakes, Place, SpaceFile, read_space_file
 from mrisynth.search.stand_ins import GivenTrial, RandomTrial
 from mrisynth.shipped import search_spaces
@@ -49,7 +50,7 @@ class Space:
     Args:
         file: the file it was read from, with its exact text, and what was set on top of it.
         description: one line that says what the space is for.
-        objectives: metric -> direction; the first one decides in the pruner.
+        objectives: metric -> direction; the first one leads, all of them decide in the pruner.
         constraints: metric or size of a network -> the bounds within which it is wanted.
         budget: how much a sweep may spend.
         sampler: who suggests the next trial.
@@ -67,7 +68,7 @@ class Space:
     objectives: Mapping[str, Direction]
     constraints: Mapping[str, Limit]
     budget: Budget
-    sampler: Literal["tpe", "random"]
+    sampler: SamplerName
     pruner: Halving | None
     resources: Resources
     parameters: Parameters
@@ -289,6 +290,8 @@ def _checked(file: SpaceFile) -> Space:
         mistakes.add(
             ("fixed",), "'fixed' changes nothing, because nothing is searched and named trials run as they are"
         )
+    if settings.sampler == "grid":
+        _check_grid(parameters, mistakes)
     mistakes.refuse()
     if published is None:
         published = () if parameters.searched else tuple(trials)
@@ -313,8 +316,22 @@ def _check_search(data: Mapping[str, Any], settings: Settings, *, mistakes: Mist
         mistakes.add(
             ("search",), "nothing is searched; write parameters under 'search', or configurations under 'trials'"
         )
-    if not data.get("budget"):
+    if not data.get("budget") and settings.sampler != "grid":
         mistakes.add(("budget",), "budget is missing; write 'budget: {trials: 100}', or hours, gpu_hours, wall")
+
+
+def _check_grid(parameters: Parameters, mistakes: Mistakes) -> None:
+    """Note what keeps a grid from having an end."""
+    without_end = endless(parameters)
+    for dimension in without_end:
+        what = f"{dimension.path} is a range {dimension.domain}, of which a grid has no list of values"
+        mistakes.add(
+            ("search", dimension.path), f"{what}; write a list of choices, or a step in a range that is not log"
+        )
+    if not without_end and count_points(parameters) > MOST_POINTS:
+        mistakes.add(
+            ("sampler",), f"the grid has more than {MOST_POINTS:,} points; search less, or take another sampler"
+        )
 
 
 def _check_feasible(space: Space, mistakes: Mistakes) -> None:

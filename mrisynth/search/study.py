@@ -1,11 +1,12 @@
 """The study: the only truth of the search. Only the driver touches it.
 
 It is an Optuna study, in a journal file unless a database is named. What we add to its trials stands in user
-attributes: `name` of a named trial, `retry_of`, `whole` of a trial that no rung stops, one `rung:<i>` for each rung
-reached, `gpu` of a trial that needs a larger share, `seconds`, `gpu_seconds` where it had one, and `outcome`.
+attributes: `name` of a named trial, `grid` of a grid's point, `retry_of`, `whole` of a trial that no rung stops, one
+`rung:<i>` for each rung reached, `gpu` of a trial that needs a larger share, `seconds`, `gpu_seconds` where it had
+one, and `outcome`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def open_study(
 
     Args:
         journal: the journal file; its folder is made.
-        objectives: metric -> "maximize" or "minimize", the first of them the one that prunes.
+        objectives: metric -> "maximize" or "minimize", in the order in which they are told.
         sampler: who suggests.
         storage: "journal", "sqlite" (a file beside the journal), or the URL of a database.
         name: the study's name in its storage.
@@ -117,6 +118,26 @@ def queue_named(study: optuna.Study, points: Mapping[str, Mapping[str, Any]]) ->
             study.enqueue_trial(dict(parameters), user_attrs={"name": name})
 
 
+def ask(study: optuna.Study, grid: Sequence[Mapping[str, Any]] | None) -> int:
+    """The number of a new trial: of a grid the first point that no trial has, or else what the sampler suggests."""
+    if grid is None:
+        return study.ask().number
+    point = min(_left(study, grid))
+    # In the study at once and whole, so that a killed driver leaves it either waiting or untouched.
+    study.enqueue_trial(dict(grid[point]), user_attrs={"grid": point})
+    return waiting_trials(study)[0].number
+
+
+def is_exhausted(study: optuna.Study, grid: Sequence[Mapping[str, Any]] | None) -> bool:
+    """Whether there is a grid, and a trial for each of its points."""
+    return grid is not None and not _left(study, grid)
+
+
+def _left(study: optuna.Study, grid: Sequence[Mapping[str, Any]]) -> set[int]:
+    """The points of a grid that no trial has."""
+    return set(range(len(grid))) - {trial.user_attrs.get("grid") for trial in study.get_trials(deepcopy=False)}
+
+
 def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Collection[int] = ()) -> list[int]:
     """Queue finished trials again, each once, every one as a new trial with the same parameters.
 
@@ -182,15 +203,15 @@ def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: 
     Args:
         study: the study.
         number: the trial.
-        standing: its family, the rung, the value.
+        standing: its family, the rung, the values.
         epoch: after which epoch of its own.
         pruned: the verdict.
     """
     trial = _open_trial(study, number)
-    stored = {"epoch": epoch, "value": standing.value, "family": standing.family, "pruned": pruned}
+    stored = {"epoch": epoch, "values": list(standing.values), "family": standing.family, "pruned": pruned}
     # Optuna refuses intermediate values in a study of several objectives, and one that it has already.
     if len(study.directions) == 1 and epoch not in find_trial(study, number).intermediate_values:
-        trial.report(standing.value, epoch)
+        trial.report(standing.values[0], epoch)
     trial.set_user_attr(f"rung:{standing.rung}", stored)
 
 
@@ -205,7 +226,8 @@ def standings(study: optuna.Study, rung: int, *, but: int) -> Iterator[Standing]
     key = f"rung:{rung}"
     for trial in study.get_trials(deepcopy=False):
         if trial.number != but and (stored := trial.user_attrs.get(key)) is not None:
-            yield Standing(stored["family"], rung, stored["value"])
+            # Older versions stored the first objective alone.
+            yield Standing(stored["family"], rung, tuple(stored.get("values", [stored.get("value")])))
 
 
 def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0, share: float = 0.0) -> None:

@@ -19,6 +19,7 @@ from mrisynth.errors import InvalidInputError
 from mrisynth.results.store import timestamp
 from mrisynth.search.forecast.costs import Branch, Clock, branch_of
 from mrisynth.search.forecast.simulation import Rules, Run, simulate
+from mrisynth.search.grid import count_points
 from mrisynth.search.space import Space, sample_configs
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.devices import describe_devices
@@ -111,7 +112,7 @@ def forecast(
         raise InvalidInputError(f"nothing of this space could be tried: {'; '.join(failed.values())}")
     known = [config for config, _ in worked if branch_of(config) in branches]
     bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=named)
-    rules = replace(bare, rungs=space.pruner.rungs, keep=space.pruner.keep) if space.pruner else bare
+    rules = replace(bare, **space.pruner.model_dump()) if space.pruner else bare
     count = min(_count(space, len(known)), _MOST)
     runs = {clock: _simulate(known, branches, rules, clock=clock, count=count, seed=seed) for clock in ("wall", "cpu")}
     unpruned = fmean(run.seconds for run in _simulate(known, branches, bare, clock="wall", count=count, seed=seed))
@@ -191,6 +192,8 @@ def _count(space: Space, drawn: int) -> int:
     """How many trials there will be at most; with a budget of time alone, more than it allows."""
     if not space.search:
         return len(space.published)
+    if space.sampler == "grid":
+        return min(len(space.published) + count_points(space.parameters), space.budget.trials or _MOST)
     return space.budget.trials or max(_MOST, drawn)
 
 

@@ -27,7 +27,8 @@ def resolve(space: Space, drawn: Sequence[TrialConfig]) -> list[tuple[str, str, 
 
 
 def _settings(space: Space) -> Iterator[tuple[str, str, str]]:
-    pruner = f"halving: rungs {show(list(space.pruner.rungs))}, keep {space.pruner.keep:g}" if space.pruner else "none"
+    rule = space.pruner
+    pruner = f"halving: rungs {show(list(rule.rungs))}, keep {rule.keep:g}, quota {rule.quota}" if rule else "none"
     values: dict[Place, Any] = {("objectives",): ", ".join(f"{name}: {to}" for name, to in space.objectives.items())}
     values |= {("budget", name): getattr(space.budget, name) for name in Budget.model_fields}
     values |= {("sampler",): space.sampler, ("pruner",): pruner}

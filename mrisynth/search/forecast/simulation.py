@@ -26,7 +26,7 @@ class Rules:
     Attributes:
         budget: what ends it.
         slots: trials at a time.
-        rungs, keep: as in `Plan`.
+        rungs, keep, quota: as in `Plan`.
         cores: CPU cores a trial, for the budget of core-hours.
         gpu: share of a GPU a trial.
         whole: the first so many trials are named ones, which no rung stops.
@@ -36,6 +36,7 @@ class Rules:
     slots: int
     rungs: tuple[float, ...] = ()
     keep: float | None = None
+    quota: int = 0
     cores: float = 1.0
     gpu: float = 0.0
     whole: int = 0
@@ -82,8 +83,10 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
         rungs = rung_epochs(rules.rungs, course.epochs)
         over = epoch >= course.epochs or (epoch in rungs and _is_spent(rules, spent, now))
         if epoch in rungs and not over and rules.keep is not None:
-            own = Standing(course.family, rungs[epoch], quality[trial] + _NOISE * generator.standard_normal())
-            over = trial >= rules.whole and should_prune(standings, own, direction="maximize", keep=rules.keep)
+            value = quality[trial] + _NOISE * generator.standard_normal()
+            own = Standing(course.family, rungs[epoch], (value,))
+            falls = should_prune(standings, own, directions=("maximize",), keep=rules.keep, quota=rules.quota)
+            over = falls and trial >= rules.whole
             pruned += over
             standings.append(own)
         if over:
