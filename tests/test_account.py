@@ -38,8 +38,8 @@ def test_core_hours_gpu_hours_and_wall_time_are_limits_each():
     time = {"seconds": 3600.0, "gpu_seconds": 1800.0}
     assert Account(Budget(hours=2.1), cpu=2).spent(**time) is None
     assert Account(Budget(hours=2.0), cpu=2).spent(**time) == "2 core-hours"
-    assert Account(Budget(gpu_hours=0.5)).spent(**time) == "0.5 GPU-hours"
-    assert Account(Budget(wall=1.0), ran=lambda: 3600.0).spent(**time) == "1 hours of wall time"
+    assert Account(Budget(gpu_hours=0.5)).spent(**time) == "30 GPU-minutes"
+    assert Account(Budget(wall=1.0), ran=lambda: 3600.0).spent(**time) == "60 minutes"
     assert Account(Budget(trials=1)).spent(**time) is None
 
 

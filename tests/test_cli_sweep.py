@@ -4,17 +4,21 @@ import json
 import os
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from prepared_fixtures import make_store
 from search_fixtures import SPACE, Executor, make_plan, make_search, make_sweep, open_conductor, outcomes
 from stub_trial import train_stub
 
+from mrisynth.data.jobs import Ended
 from mrisynth.files import read_json
 from mrisynth.results.control import is_stop_requested, stop_requests
 from mrisynth.results.store import SweepDirectory, read_yaml, write_heartbeat
 from mrisynth.search import driver
 from mrisynth.search.attempts import Failure
+from mrisynth.search.forecast import forecast
 
 
 @contextmanager
@@ -179,3 +183,54 @@ def test_a_sweep_that_is_not_there_is_not_found(tmp_path, command, name):
     answer = command(name, tmp_path / "nothing", *more)
     assert answer.code == 4
     assert answer.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def probes(monkeypatch):
+    """Probes run in this process, for a moment each."""
+
+    def run_here(function, jobs, *, limit):
+        return (Ended(index, function(replace(job, seconds=0.02))) for index, job in enumerate(jobs))
+
+    monkeypatch.setattr(forecast, "run_jobs", run_here)
+    monkeypatch.setattr(forecast, "DRAWS", 3)
+
+
+def ask(tmp_path, command, *options):
+    if not (tmp_path / "store").exists():
+        make_store(tmp_path / "store")
+    (tmp_path / "small.yaml").write_text(SPACE, encoding="utf-8")
+    where = ["--data", tmp_path / "store", "--results", tmp_path / "results", "--name", "mine"]
+    return command("sweep", tmp_path / "small.yaml", *where, *options)
+
+
+def test_a_dry_run_tells_what_would_be_done_and_what_it_costs_and_does_nothing(tmp_path, command, probes):
+    answer = ask(tmp_path, command, "--dry-run", "--max-wall", "90m")
+    assert answer.code == 0, answer.stderr
+    for words in ("small.yaml, line 3", "--set budget.wall", "default", "its first trials", "s an epoch", "finish"):
+        assert words in answer.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_forecast_is_kept_and_held_against_what_it_took(tmp_path, command, probes, drive):
+    drive(run_stub)
+    answer = ask(tmp_path, command, "--forecast")
+    assert answer.code == 0, answer.stderr
+    assert "[by probes]" in answer.stderr
+    kept = read_json(tmp_path / "results" / "mine" / "forecast.json")
+    assert (kept["by"], kept["trials"], kept["took"]["seconds"] > 0) == ("probes", 3, True)
+    status = json.loads(command("status", tmp_path / "results" / "mine", "--json").stdout)
+    assert status["forecast"]["missed"].keys() == {"seconds", "disk"}
+
+
+def test_a_sweep_that_the_disk_has_no_room_for_does_not_start(tmp_path, command, probes, monkeypatch):
+    monkeypatch.setattr(forecast.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    answer = ask(tmp_path, command, "--forecast")
+    assert (answer.code, "make room" in answer.stderr) == (3, True)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_budget_of_wall_time_is_typed_and_extended(sweep, command):
+    answer = command("extend", sweep.root, "--max-wall", "2h")
+    assert (answer.code, "no limit of wall" in answer.stderr) == (3, True)
+    assert command("extend", sweep.root, "--max-wall", "soon").code == 2

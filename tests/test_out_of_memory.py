@@ -49,6 +49,20 @@ def test_out_of_memory_on_a_share_of_a_gpu_a_trial_goes_on_with_all_of_it(tmp_pa
     assert begun == [[0, 2], [0, 2]]
 
 
+def test_what_a_trial_takes_of_a_gpu_is_measured_and_the_next_ones_share_it(tmp_path, one_gpu):
+    def suggest(trial):
+        return StubConfig({**suggest_stub(trial).values, "wait": 0.1})
+
+    sweep = make_sweep(tmp_path)
+    plan = make_plan(tmp_path, suggest=suggest, budget=Budget(trials=5), meter="stub_trial:measure_stub")
+    run(sweep, plan, Capacity(gpu="auto"))
+    assert set(outcomes(sweep).values()) == {"completed"}
+    known = read_json(sweep.root / "gpu_memory.json")["known"].values()
+    assert [(found["used"], found["total"]) for found in known] == [(20e9, 80e9)]
+    shares = [read_json(sweep.trial(number).origin)["gpu"] for number in range(5)]
+    assert (shares[0], shares[1:]) == (1.0, [0.3333] * 4)
+
+
 @pytest.fixture
 def ray(monkeypatch, workers_find_stub):
     memory = psutil.virtual_memory()

@@ -19,15 +19,17 @@ _SAMPLES = 10
 
 def show_plan(space: "Space", seed: int) -> None:
     """The resolved configuration with the origin of each value, and ten of the trials that it would draw."""
+    from mrisynth.search.forecast.forecast import first_trials
     from mrisynth.search.forecast.resolved import resolve
     from mrisynth.search.space import sample_configs
 
-    drawn = sample_configs(space, _SAMPLES, seed=seed) if space.search else []
-    shown = [*(space.trials[name] for name in space.published), *drawn][:_SAMPLES]
+    shown = first_trials(space, seed)
+    if space.search and len(shown) < _SAMPLES:
+        shown += sample_configs(space, _SAMPLES - len(shown), seed=seed)
     many = sample_configs(space, 10 * _SAMPLES, seed=seed) if space.search else []
     rows = [list(row) for row in resolve(space, many)]
     show_table(f"{space.name}: {space.description}", ["setting", "value", "from"], rows)
-    _show_trials([config.dump() for config in shown], [*space.published])
+    _show_trials([config.dump() for config in shown[:_SAMPLES]], [*space.published])
 
 
 def make_forecast(space: "Space", *, data: Path, max_concurrent: int | None, seed: int) -> "Forecast":
@@ -91,7 +93,7 @@ def _show_trials(configs: list[dict[str, Any]], names: list[str]) -> None:
             ]
         )
     columns = ["trial", "model", "its network", "patch", "batch", "epochs", "rate", "losses"]
-    show_table("some of its trials", columns, rows, right={*columns[3:7]})
+    show_table("its first trials", columns, rows, right={*columns[3:7]})
 
 
 def _show_forecast(found: "Forecast") -> None:

@@ -67,7 +67,8 @@ def progress(sweep: SweepDirectory, index: Index) -> dict[str, Any]:
     ran = float(read_mapping(sweep.heartbeat).get("ran") or 0.0)
     budget = spending(index, rows, ran)
     counted = sum(map(_counts, rows))
-    training = max(ran - _began_late(sweep, index), 1e-9)
+    late = _began_late(sweep, index)
+    training = max(ran - late if late < ran / 2 else ran, 1e-9)  # more than half was not all of it run, but lay still
     return {
         "ran": ran,
         "rate": 3600 * counted / training if counted and ran else None,

@@ -5,7 +5,6 @@ for at most a tenth as long as the sweep has run until then; after that they end
 which they have the same grace as when a sweep is stopped.
 """
 
-import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -42,7 +41,7 @@ class Account:
         return any(limit is not None for limit in (self.budget.hours, self.budget.gpu_hours, self.budget.wall))
 
     def is_spent(self, study: optuna.Study, live: Collection[LiveTrial], say: Callable[[str], None]) -> bool:
-        """Whether a limit of time is reached, by what the study and the running trials say; said once."""
+        """Whether a limit of time is reached, by what the study and the running trials say; said where any runs."""
         if not self.is_counting():
             return False
         seconds = seconds_spent(study) + sum(trial.seconds for trial in live)
@@ -50,8 +49,10 @@ class Account:
         limit = self.spent(seconds=seconds, gpu_seconds=shared)
         if limit is not None and self.closed is None:
             overtime = self.close()
-            running = f": running trials go on to their next rung, for {overtime:.0f} s at most" if live else ""
-            say(f"the budget of {limit} is spent{running}")
+            if live:
+                say(
+                    f"the budget of {limit} is spent: running trials go on to their next rung, {overtime:.0f} s at most"
+                )
         return limit is not None
 
     def spent(self, *, seconds: float, gpu_seconds: float) -> str | None:
@@ -62,11 +63,11 @@ class Account:
             gpu_seconds: the same, each weighted by its share of a GPU.
         """
         limits = (
-            (self.budget.hours, self.cpu * seconds, "core-hours"),
-            (self.budget.gpu_hours, gpu_seconds, "GPU-hours"),
-            (self.budget.wall, self.ran(), "hours of wall time"),
+            (self.budget.hours, self.cpu * seconds, "core-"),
+            (self.budget.gpu_hours, gpu_seconds, "GPU-"),
+            (self.budget.wall, self.ran(), ""),
         )
-        reached = [f"{limit:g} {unit}" for limit, used, unit in limits if used >= 3600 * (limit or math.inf)]
+        reached = [_words(limit, unit) for limit, used, unit in limits if limit is not None and used >= 3600 * limit]
         return reached[0] if reached else None
 
     def close(self) -> float:
@@ -77,3 +78,8 @@ class Account:
     def is_overtime_up(self, *, grace: bool = False) -> bool:
         """Whether running trials have had their overtime, and with `grace` the time to end their epoch too."""
         return self.closed is not None and self.ran() >= self.closed + self.close() + self.grace * grace
+
+
+def _words(hours: float, kind: str) -> str:
+    """A limit as people say it: "2 core-hours", "90 minutes"."""
+    return f"{hours:g} {kind}hours" if hours >= 2 else f"{60 * hours:.3g} {kind}minutes"

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 from mrisynth.data import shards
 from mrisynth.data import slices as slices_of
-from mrisynth.data.shards import Shards
 from mrisynth.data.slices import SubjectSlices
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import MrisynthError
@@ -28,11 +26,9 @@ from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.devices import measure_memory, reset_memory
 from mrisynth.training.evaluation import evaluate, shown
-from mrisynth.training.loop import Patches, TrainingState, find_device, prepare_torch, to_device, train
+from mrisynth.training.loop import find_device, prepare_torch, to_device
 from mrisynth.training.loop import start as begin
-
-_WARM = 2
-_EPOCHS = 3
+from mrisynth.training.timing import time_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,44 +124,6 @@ def probe(job: ProbeJob) -> list[Measured]:
     return found
 
 
-def measure_epoch(
-    config: TrialConfig, patches: Shards, *, device: torch.device, seconds: float
-) -> tuple[TrainingState, float, float, float]:
-    """Train for about so many seconds, or an epoch if that is less.
-
-    Returns:
-        The state; seconds an epoch by the clock and in processor time; the share of the patches trained on.
-    """
-    forest = config.family == "forest"
-    config = config if forest else config.model_copy(update={"epochs": _EPOCHS})
-    state = begin(config, device)
-    validation = to_device(patches.validation.low, patches.validation.high, device)
-    training = to_device(patches.train.low, patches.train.high, device)
-    total, batch = len(training.low), config.optimizer.batch_size
-    count = min(total, _WARM * batch)
-    if not forest:
-        _one_epoch(state, config, training, validation, count=count)  # the first steps take longer
-    wall, _ = _one_epoch(state, config, training, validation, count=count)
-    count = min(total, max(count, batch * int(seconds / max(wall, 1e-6) * count / batch)))
-    state = begin(config, device) if forest else state  # its epochs are batches of trees, and may be as few as one
-    wall, cpu = _one_epoch(state, config, training, validation, count=count)
-    return state, wall * total / count, cpu * total / count, count / total
-
-
-def _one_epoch(
-    state: TrainingState, config: TrialConfig, training: Patches, validation: Patches, *, count: int
-) -> tuple[float, float]:
-    """Train on so many patches and measure losses on the same share of the others; seconds by the clock and the CPU."""
-    share = min(1.0, count / len(training.low))
-    some = Patches(*(side[:count] for side in training))
-    others = Patches(*(side[: max(1, round(share * len(side)))] for side in validation))
-    began, spent = time.perf_counter(), time.process_time()
-    next(train(state, config, training=some, validation=others))
-    if state.device.type == "cuda":
-        torch.cuda.synchronize(state.device)
-    return time.perf_counter() - began, time.process_time() - spent
-
-
 def _measure(
     config: TrialConfig,
     cohort: PreparedCohort,
@@ -180,10 +138,12 @@ def _measure(
     prepare_torch(config, device)
     watch = _Watch()
     begin(config, device)
-    to_device(patches.train.low, patches.train.high, device)
+    training = to_device(patches.train.low, patches.train.high, device)
+    validation = to_device(patches.validation.low, patches.validation.high, device)
     watch.stop("begin")
-    state, epoch, cpu, share = measure_epoch(config, patches, device=device, seconds=job.seconds)
-    watch.wall["epoch"], watch.cpu["epoch"] = epoch, cpu
+    state, watch.wall["epoch"], watch.cpu["epoch"], share = time_epoch(
+        config, training, validation, seconds=job.seconds
+    )
     grown = config.epochs if config.family == "forest" else 1  # one batch of a forest's trees was grown
     watch.start()
     scored = evaluate(state.generator, slices, config=config, high_standard=patches.high, device=device)

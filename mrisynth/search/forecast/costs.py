@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.probe import Measured
-from mrisynth.training.work import Work, count_work
+from mrisynth.training.work import Work
 
 Clock = Literal["wall", "cpu"]
 
@@ -52,9 +52,9 @@ class Branch:
     configs: tuple[tuple[TrialConfig, Work], ...]
     measured: tuple[Measured, ...]
 
-    def course(self, config: TrialConfig, *, clock: Clock) -> Course:
+    def course(self, config: TrialConfig, work: Work, *, clock: Clock) -> Course:
         """How a trial of this branch will go, by the clock or in processor time."""
-        work, times = count_work(config), [getattr(each, clock) for each in self.measured]
+        times = [getattr(each, clock) for each in self.measured]
         patches = self._patches(config)
         epoch = self._predict(lambda c, w, m: _training(w, m.patches), [each["epoch"] for each in times])
         scored = self._predict(lambda c, w, m: _evaluation(w, m.pixels), [each["evaluation"] for each in times])

@@ -7,27 +7,34 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+import optuna
 import psutil
 
 from mrisynth.data.jobs import Ended, run_jobs
 from mrisynth.errors import InvalidInputError
 from mrisynth.results.store import timestamp
+from mrisynth.search.feasibility import Infeasible
 from mrisynth.search.forecast.costs import Branch, Clock, branch_of
 from mrisynth.search.forecast.simulation import Rules, Run, simulate
 from mrisynth.search.grid import count_points
+from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.space import Space, sample_configs
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.devices import describe_devices
 from mrisynth.training.probe import ProbeJob
 from mrisynth.training.work import Work, count_work
 
-DRAWS = 150
+DRAWS = 100
 """Configurations that are drawn to see what the space holds; a larger budget repeats them."""
+
+UNLEARNED = {"tpe": 10, "random": DRAWS}
+"""How many trials a sampler draws at random before it learns from the others: the same whatever comes out."""
 
 RUNS = 40
 """Sweeps that are run through in thought."""
@@ -103,19 +110,21 @@ def forecast(
     Raises:
         InvalidInputError: no branch could be measured.
     """
-    configs, named = _drawn(space, seed)
-    worked = [(config, work) for config in configs if (work := _work(config))]
+    certain, drawn = first_trials(space, seed), _drawn(space, seed)
+    worked = [(config, work) for config in (*certain, *drawn) if (work := _work(config))]
     gpu = _share(space)
     slots = max_concurrent or count_slots(space)
     branches, failed = _measure(worked, store, device="cuda" if gpu else "cpu", slots=slots, progress=progress)
     if not branches:
         raise InvalidInputError(f"nothing of this space could be tried: {'; '.join(failed.values())}")
-    known = [config for config, _ in worked if branch_of(config) in branches]
-    bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=named)
+    known = [(config, work) for config, work in worked if branch_of(config) in branches]
+    first = sum(branch_of(config) in branches and _work(config) is not None for config in certain)
+    bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=len(space.published))
     rules = replace(bare, **space.pruner.model_dump()) if space.pruner else bare
     count = min(_count(space, len(known)), _MOST)
-    runs = {clock: _simulate(known, branches, rules, clock=clock, count=count, seed=seed) for clock in ("wall", "cpu")}
-    unpruned = fmean(run.seconds for run in _simulate(known, branches, bare, clock="wall", count=count, seed=seed))
+    sweep = partial(_simulate, known, branches, first=first, count=count, seed=seed)
+    runs = {"wall": sweep(rules, clock="wall"), "cpu": sweep(rules, clock="cpu")}
+    unpruned = fmean(run.seconds for run in sweep(bare, clock="wall"))
     measured = [each for branch in branches.values() for each in branch.measured]
     start = tuple(float(np.median([each.start[clock] for each in measured])) for clock in (0, 1))
     startup = start[0] + RAY_STARTS[0] * max(
@@ -168,10 +177,29 @@ def explain_room(found: Forecast, results: Path) -> tuple[str | None, str | None
     return None, None
 
 
-def _drawn(space: Space, seed: int) -> tuple[list[TrialConfig], int]:
-    """Named trials, then as many drawn ones as are needed to know the space; and how many are named."""
+def first_trials(space: Space, seed: int) -> list[TrialConfig]:
+    """The trials of which a sweep is certain: the named ones, and what its sampler draws before it has learned."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     named = [space.trials[name] for name in space.published]
-    return named + (sample_configs(space, DRAWS, seed=seed) if space.search else []), len(named)
+    study = optuna.create_study(sampler=SeededSampler(space.sampler, seed), directions=[*space.objectives.values()])
+    for name in space.published:
+        study.enqueue_trial(space.encode(space.trials[name]).params or {}, user_attrs={"name": name})
+    found = []
+    count = len(named) + UNLEARNED.get(space.sampler, 0)
+    for _ in range(min(count, space.budget.trials or count) if space.search else 0):
+        trial = study.ask()
+        try:
+            config = space.suggest(trial)
+        except Infeasible:
+            continue
+        if "name" not in trial.user_attrs:
+            found.append(TrialConfig.parse(config))
+    return named + found
+
+
+def _drawn(space: Space, seed: int) -> list[TrialConfig]:
+    """As many drawn configurations as are needed to know the space, in no order that the sweep would have."""
+    return sample_configs(space, DRAWS, seed=seed) if space.search else []
 
 
 def _work(config: TrialConfig) -> Work | None:
@@ -237,22 +265,29 @@ def _spread(group: list[tuple[TrialConfig, Work]]) -> tuple[tuple[TrialConfig, W
 
 
 def _simulate(
-    known: Sequence[TrialConfig], branches: dict[str, Branch], rules: Rules, *, clock: Clock, count: int, seed: int
+    known: Sequence[tuple[TrialConfig, Work]],
+    branches: dict[str, Branch],
+    rules: Rules,
+    *,
+    clock: Clock,
+    first: int,
+    count: int,
+    seed: int,
 ) -> list[Run]:
-    """Sweeps in thought; each has its own draw of the searched trials, behind the named ones."""
-    courses = [branches[branch_of(config)].course(config, clock=clock) for config in known]
-    named, drawn = courses[: rules.whole], courses[rules.whole :] or courses
+    """Sweeps in thought; behind the trials that are certain each has its own draw of the others."""
+    courses = [branches[branch_of(config)].course(config, work, clock=clock) for config, work in known]
+    certain, drawn = courses[:first][:count], courses[first:] or courses
     runs = []
     for number in range(RUNS):
         generator = np.random.default_rng([seed, number])
-        order = generator.integers(len(drawn), size=max(0, count - len(named)))
-        runs.append(simulate([*named, *(drawn[place] for place in order)], rules, generator))
+        order = generator.integers(len(drawn), size=count - len(certain))
+        runs.append(simulate([*certain, *(drawn[place] for place in order)], rules, generator))
     return runs
 
 
-def _told(branch: Branch, known: Sequence[TrialConfig]) -> dict[str, Any]:
+def _told(branch: Branch, known: Sequence[tuple[TrialConfig, Work]]) -> dict[str, Any]:
     """A branch as the forecast tells of it; figures of the largest configuration that was measured."""
-    share = sum(branch_of(config) == branch.name for config in known) / len(known)
+    share = sum(branch_of(config) == branch.name for config, _ in known) / len(known)
     largest = branch.measured[-1]
     return {
         "name": branch.name,

@@ -14,6 +14,7 @@ import numpy as np
 from mrisynth.search.forecast.costs import RECORD_BYTES, Course
 from mrisynth.search.pruning import Standing, rung_epochs, should_prune
 from mrisynth.search.settings import Budget
+from mrisynth.training.trial import CHECKPOINT_COST
 
 _NOISE = 0.5
 """How much a trial's value on a rung deviates from its quality, in standard deviations of the quality."""
@@ -93,7 +94,9 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
             heapq.heappush(events, (now, next(ids), slot, -1, None))
             continue
         then = min([each for each in rungs if each > epoch], default=course.epochs)
-        took = (then - epoch) * (course.epoch + course.saved) + course.scored
+        trained = (then - epoch) * course.epoch
+        # A checkpoint where it is scored, and others in between for a share of the time.
+        took = trained + course.scored + min((then - epoch) * course.saved, course.saved + CHECKPOINT_COST * trained)
         spent, disk = spent + took, disk + (then - epoch) * 2 * RECORD_BYTES
         heapq.heappush(events, (now + took, next(ids), slot, trial, then))
     return Run(end, spent, disk, begun, pruned)
