@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -207,3 +208,24 @@ def test_space_show_prints_what_is_searched(command: Command, tmp_path: Path) ->
     assert value["schema_version"] == 1
     assert set(value["search"]) == {"losses.l1"}
     assert value["trials"] == []
+    assert value["size"]["tree"][0]["parameter"] == "losses.l1"
+
+
+def test_space_show_is_a_tree_and_says_what_the_constraints_throw_away(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = "budget: {trials: 3}\nconstraints: {generator_parameters: {max: 1e6}}\nsearch:\n"
+    text += "  generator: [unet, forest]\n"
+    path.write_text(text + "  unet.filters: {choice: [8, 16]}\n", encoding="utf-8")
+    shown = command("space", "show", path).stdout
+    assert re.search(r"unet: 2 combinations, network of [\d,]+ to 1,829,025 parameters", shown)
+    thrown = r"\d+ of 50 random suggestions break generator_parameters <= 1,000,000"
+    assert re.search(thrown, shown)
+    assert re.search(thrown, command("space", "check", path).stderr)
+    sampled = command("space", "sample", path, "-n", "10")
+    assert re.search(thrown, sampled.stderr)
+    assert all(json.loads(line).get("unet", {}).get("filters") != 16 for line in sampled.stdout.splitlines())
+
+
+def test_the_schema_is_of_a_trial_or_of_a_space(command: Command) -> None:
+    assert "unet" in json.loads(command("space", "schema").stdout)["properties"]
+    assert "search" in json.loads(command("space", "schema", "--space").stdout)["properties"]

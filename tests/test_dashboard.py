@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from mrisynth.results.index import read_index
 from mrisynth.results.leaderboard import top
 from mrisynth.results.pictures import panel, png, shared_window
-from mrisynth.results.store import read_slices
+from mrisynth.results.store import read_slices, read_yaml, write_yaml
 
 MAIN = Path(__file__).parent.parent / "dashboard" / "main.py"
 
@@ -186,6 +186,19 @@ def test_the_best_so_far_is_the_running_best_of_the_completed_trials(sweep, visi
 def test_the_best_so_far_falls_where_less_is_better(sweep, visit):
     points, _ = chart_data(visit("overview", sweep="first", metric="mae"), 0)
     assert [row["best"] for row in points] == pytest.approx([(1 / 25 + 1 / 24) / 2, *[(1 / 26 + 1 / 27) / 2] * 2])
+
+
+def test_the_best_so_far_and_the_best_tile_keep_to_the_constraints(sweep, visit):
+    asked = read_yaml(sweep.sweep_yaml)
+    write_yaml(sweep.sweep_yaml, {**asked, "constraints": {"generator_parameters": {"max": 1500}}})
+    finish(sweep)
+    app = visit("overview", sweep="first")
+    assert [row["best"] for row in chart_data(app, 0)[0]] == [24.5, 24.5, 24.5]  # else trial 1 is better
+    assert "trial 0" in app.metric[0].label
+    write_yaml(sweep.sweep_yaml, {**asked, "constraints": {"ssim": {"min": 0.9}}})
+    finish(sweep)
+    assert "It breaks ssim >= 0.9" in texts(visit("overview", sweep="first"), "warning")[0]
+    assert "Breaks ssim >= 0.9" in texts(visit("trial", sweep="first", trial="0"), "warning")[0]
 
 
 def test_trials_can_be_laid_along_time(sweep, visit):

@@ -6,8 +6,9 @@ import pytest
 from results_fixtures import copy_sweep, finish, make_sweep
 
 from mrisynth.results.constraints import Bound, bounds, broken, excesses
-from mrisynth.results.index import build_index
+from mrisynth.results.index import build_index, write_index
 from mrisynth.results.leaderboard import breaking, pareto_front, status, top
+from mrisynth.results.report.facts import findings
 from mrisynth.results.store import read_yaml, write_yaml
 
 
@@ -76,6 +77,23 @@ def test_an_index_without_constraints_breaks_none(template):
     index = build_index(template)
     del index.manifest["constraints"]
     assert breaking(index) == {}
+
+
+def test_top_and_status_say_what_a_trial_breaks(tmp_path, template, command):
+    sweep, index = constrained(tmp_path, template, {"ssim": {"min": 0.25}})
+    write_index(sweep, index)
+    assert "completed, breaks ssim >= 0.25" in command("top", sweep.root).stdout
+    write_yaml(sweep.sweep_yaml, {**read_yaml(sweep.sweep_yaml), "constraints": {"ssim": {"min": 0.9}}})
+    write_index(sweep, build_index(sweep))
+    assert "it breaks ssim >= 0.9" in command("status", sweep.root).stdout
+
+
+def test_the_report_says_how_many_break_a_constraint_and_calls_none_of_them_best(tmp_path, template):
+    said = " ".join(findings(constrained(tmp_path, template, {"generator_parameters": {"max": 1500}})[1]))
+    assert "Best in psnr: trial 0 (no. 0)" in said
+    assert "1 of 2 completed trials breaks what the sweep wants (generator_parameters <= 1,500)" in said
+    said = " ".join(findings(constrained(tmp_path / "b", template, {"ssim": {"min": 0.9}})[1]))
+    assert "No completed trial keeps to what the sweep wants (ssim >= 0.9): the best breaks ssim >= 0.9." in said
 
 
 def test_what_is_infeasible_does_not_count_in_the_budget(tmp_path, template):

@@ -175,6 +175,8 @@ def test_an_unknown_name_is_not_found_and_the_nearest_is_named() -> None:
         load_space("smokee")
     with pytest.raises(NotFoundError, match=r"nowhere/gan\.yaml does not exist"):
         load_space("nowhere/gan.yaml")
+    with pytest.raises(NotFoundError, match="is a folder"):
+        load_space(Path(__file__).parent)
 
 
 # What is read
@@ -635,6 +637,7 @@ def test_mistakes_elsewhere_are_named_with_their_line(line: str, sentence: str) 
         ("budget: {trials: many}", "budget.trials is many"),
         ("budget: {trials: 1.5}", "budget.trials is 1.5"),
         ("budget: {hours: -1}", "budget.hours is -1"),
+        ("budget: 100", "budget is 100; it must be a mapping, like {trials: ...}"),
         ("budget: {gpus: 1}", "unknown key 'budget.gpus'"),
     ],
 )
@@ -695,6 +698,7 @@ def test_two_numbers_for_a_float_warn_because_a_range_was_probably_meant() -> No
         ("a: 1\nb: 2\na: 3\n", 'line 3, column 1: not valid YAML: found duplicate key "a"'),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
         ("a: \x00\n", "not valid YAML"),
+        ("a:\n\tb: 1\n", "indent with spaces, not with tabs"),
         ("search: [generator]\nbudget: {trials: 1}\n", "'search' is [\"generator\"]; it must be a mapping"),
     ],
 )

@@ -107,6 +107,12 @@ def test_the_unchanged_space_is_right() -> None:
     parse_space(GOOD, "my.yaml")
 
 
+def test_a_grid_needs_no_budget() -> None:
+    text = "sampler: grid\nsearch:\n  generator: [unet, dcgan]\n"
+    assert faults(text) == []
+    parse_space(text, "my.yaml")
+
+
 def test_every_parameter_is_described() -> None:
     search = space_schema()["properties"]["search"]["properties"]
     assert set(search) == set(parameters())

@@ -10,7 +10,7 @@ from components.selection import chosen_sweep, chosen_trial
 from components.words import plain
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import BASELINES, first_objective, gains, top
+from mrisynth.results.leaderboard import BASELINES, breaking, first_objective, gains, top
 from mrisynth.results.store import SweepDirectory, TrialDirectory, sweep_state
 
 LOG_LINES, LOG_BYTES, COLUMNS = 60, 20_000, 3
@@ -39,6 +39,8 @@ def _show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
             st.text(text)
     if row.get("warning"):
         st.warning(plain(row["warning"]), icon=":material/warning:")
+    if breaks := breaking(index).get(row["trial"]):
+        st.warning(f"Breaks {' and '.join(breaks)}.", icon=":material/warning:")
     _tiles(index, row)
     st.subheader("Pictures", anchor=False)
     viewer.show(sweep, row["trial"])

@@ -38,8 +38,9 @@ def check(space: SpaceName) -> None:
         say(f"[yellow]warning:[/] {escape(warning)}")
     count = loaded.budget.trials or (len(loaded.published) if not loaded.search else None)
     trials = "" if count is None else f", {count} trial{'s' if count > 1 else ''}"
-    if thrown := loaded.feasibility.bounds_in_words:
-        say(f"{thrown}: they are suggested again at no cost to the budget")
+    thrown = loaded.feasibility.bounds_in_words
+    if thrown and not any(thrown in warning for warning in loaded.warnings):
+        say(f"{thrown}: those are rejected at once, and count in no budget")
     show(f"{loaded.name}: {len(loaded.search)} parameters searched{trials}; nothing wrong")
 
 
@@ -56,7 +57,7 @@ def show_(space: SpaceName, as_json: AsJson = False) -> None:
         size = {**whole.to_dict(), "tree": [node.to_dict() for node in nodes]}
         show_json({"trials": sizes, "search": loaded.describe(), "size": size, "constraints": loaded.limits})
         return
-    show(f"{loaded.name}: {loaded.description}")
+    show(f"{loaded.name}: {loaded.description}" if loaded.description else loaded.name)
     for name, text in _terms(loaded):
         show(f"  {name}: {text}")
     if loaded.search:
@@ -71,7 +72,7 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
     from mrisynth.search.tree import generator_sizes
 
     yield "objective", ", ".join(f"{direction} {metric}" for metric, direction in space.objectives.items())
-    limits = [f"{value:g} {name.replace('_', ' ')}" for name, value in space.budget.model_dump().items() if value]
+    limits = [f"{value:g} {_LIMITS.get(name, name)}" for name, value in space.budget.model_dump().items() if value]
     if limits:
         yield "budget", " or ".join(limits)
     if space.search:
@@ -85,6 +86,9 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
         yield "generator", f"{generator}, {network_size(*sizes)}"
     if space.fixed:
         yield "fixed", ", ".join(f"{path}={_plain(value)}" for path, value in space.fixed.items())
+
+
+_LIMITS = {"hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
 
 
 def _plain(value: Any) -> str:

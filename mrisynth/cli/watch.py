@@ -82,7 +82,8 @@ def _best(answer: dict[str, Any]) -> str | None:
     name, value = next(iter(best["values"].items()), ("", float("nan")))
     gain = best["gains"].get("identity")
     over = f" ({gain['mean']:+.2f} over identity)" if gain else ""
-    return f"best: trial {best['trial']}, {name} {value:.4g}{over}"
+    breaks = f", breaks {' and '.join(best['breaks'])}" if best["breaks"] else ""
+    return f"best: trial {best['trial']}, {name} {value:.4g}{over}{breaks}"
 
 
 def _draw(answer: dict[str, Any]) -> Group:

@@ -63,6 +63,10 @@ class Resources(Config):
         return gpu
 
 
+_BLOCKS: dict[Any, type[Config]] = {"budget": Budget, "resources": Resources, "halving": Halving}
+"""The mappings among the settings, by the key that they stand under."""
+
+
 class Settings(Config):
     """The settings of a space: all but its parameters and trials."""
 
@@ -138,14 +142,14 @@ def _sentence(detail: Any, place: Place) -> str:
     if kind == "literal_error":
         return f"{name} is {show(given)}; it must be {detail['ctx']['expected'].replace(chr(39), '')}"
     if kind in ("model_type", "dict_type"):
-        return f"{name} is {show(given)}; it must be a mapping"
+        first = next(iter(_BLOCKS[place[-1]].model_fields), "...") if place[-1] in _BLOCKS else "..."
+        return f"{name} is {show(given)}; it must be a mapping, like {{{first}: ...}}"
     reason = str(detail["msg"]).removeprefix("Value error, ").replace("Input should", "it must")
     return f"{name} is {show(given)}; {reason}"
 
 
 def _siblings(place: Place) -> list[str]:
     """The keys that are legal where an unknown one stands."""
-    blocks: dict[Any, type[Config]] = {"budget": Budget, "resources": Resources, "halving": Halving}
     if len(place) > 1:
-        return list(blocks[place[-2]].model_fields)
+        return list(_BLOCKS[place[-2]].model_fields)
     return [*Settings.model_fields, *PARAMETER_KEYS]

@@ -263,7 +263,7 @@ def _find(path: str | Path) -> Path:
     if given.is_file():
         return given
     if not named:
-        raise NotFoundError(f"space {path} does not exist")
+        raise NotFoundError(f"space {path} {'is a folder, not a file' if given.is_dir() else 'does not exist'}")
     names = sorted(shipped.stem for shipped in search_spaces().glob("*.yaml"))
     near = difflib.get_close_matches(str(path), names, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"shipped are {', '.join(names)}"

@@ -128,7 +128,8 @@ def load_yaml(text: str, source: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InvalidInputError(f"{source}{line}: not valid YAML: {_without_value(problem)}") from None
+        remedy = "; indent with spaces, not with tabs" if "\\t" in problem else ""
+        raise InvalidInputError(f"{source}{line}: not valid YAML: {_without_value(problem)}{remedy}") from None
 
 
 def plain_value(text: str, source: str) -> Any:

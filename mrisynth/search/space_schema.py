@@ -21,6 +21,8 @@ _WORDS = {
     "trials": "Complete configurations by name; they run exactly as written.",
     "published": "Names from 'trials' that run first.",
 }
+_GRID: Schema = {"properties": {"sampler": {"const": "grid"}}, "required": ["sampler"]}
+"""Ends by itself, and so needs no budget."""
 _KINDS = {"int": "integer", "float": "number", "bool": "boolean", "str": "string", "list": "array"}
 
 
@@ -48,8 +50,8 @@ def space_schema() -> Schema:
                 "uniqueItems": True,
             },
         },
-        "anyOf": [{"required": ["search", "budget"]}, {"required": ["trials"]}],
-        "dependencies": {"search": ["budget"]},
+        "anyOf": [{"required": ["search"]}, {"required": ["trials"]}],
+        "dependencies": {"search": {"anyOf": [{"required": ["budget"]}, _GRID]}},
         "additionalProperties": False,
         "definitions": {
             "trial": _without_titles(trial),

@@ -227,11 +227,11 @@ def _constrained(index: Index, ranked: Rows) -> Iterator[str]:
         best = listed(breaks[ranked[0]["trial"]])
         yield f"No completed trial keeps to what the sweep wants ({wanted}): the best breaks {best}."
     elif breaks:
-        verb = "breaks" if len(breaks) == 1 else "break"
-        yield (
-            f"{len(breaks)} of {plural(len(ranked), 'completed trial')} {verb} what the sweep wants ({wanted}), and is "
-            "not called best, whatever it scores."
-        )
+        one = len(breaks) == 1
+        said = "is not called best, whatever it scores" if one else "none of them is called best"
+        verb = "breaks" if one else "break"
+        of = plural(len(ranked), "completed trial")
+        yield f"{len(breaks)} of {of} {verb} what the sweep wants ({wanted}), and {said}."
 
 
 def _against_baselines(index: Index, ranked: Rows, metric: str) -> Iterator[str]:
