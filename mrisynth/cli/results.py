@@ -32,6 +32,8 @@ def status(sweep: Sweep, as_json: AsJson = False) -> None:
     for name, budget in answer["budget"].items():
         limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
         show(f"{'worker-hours' if name == 'hours' else name}: {budget['spent']:.3g} of {limit}")
+    for node, trials in answer["nodes"].items():
+        show(f"on {node}: trial{'s' * (len(trials) != 1)} {', '.join(map(str, trials))}")
     if best := answer["best"]:
         show(
             f"best: trial {best['trial']}, "

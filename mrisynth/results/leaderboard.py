@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from mrisynth.errors import NotFoundError
 from mrisynth.results.index import Index, open_index
 from mrisynth.results.records import OUTCOMES
-from mrisynth.results.store import SweepDirectory, sweep_state
+from mrisynth.results.store import SweepDirectory, running_nodes, sweep_state
 
 SCHEMA_VERSION = 1
 BASELINES = ("identity", "matched")
@@ -29,7 +29,8 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
     Returns:
         Counts by outcome; budget as {"trials": {"spent", "limit"}, "hours": {"spent", "limit"}}, in worker hours, a
         limit None where there is none; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and
-        message being the last one's; best as a row of `top`, or None while no trial has completed.
+        message being the last one's; nodes as node -> the trials that run there; best as a row of `top`, or None while
+        no trial has completed.
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -41,6 +42,7 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         "trials": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         "reasons": _reasons(index),
         "budget": _budget(index, outcomes),
+        "nodes": running_nodes(sweep),
         "best": best[0] if best else None,
     }
 

@@ -37,6 +37,7 @@ __all__ = [
     "read_shown",
     "read_slices",
     "read_yaml",
+    "running_nodes",
     "sweep_state",
     "timestamp",
     "write_heartbeat",
@@ -283,12 +284,19 @@ def read_records(path: Path, *, tail: int | None = None) -> list[dict[str, Any]]
     return [record for record in parsed if isinstance(record, dict)]
 
 
-def write_heartbeat(sweep: SweepDirectory, *, state: State) -> None:
-    """Say that the driver lives, and what the sweep is doing."""
-    write_json(
-        sweep.heartbeat,
-        {"schema_version": 1, "state": state, "time": timestamp(), "pid": os.getpid(), "host": socket.gethostname()},
-    )
+def write_heartbeat(sweep: SweepDirectory, *, state: State, nodes: Mapping[str, list[int]] | None = None) -> None:
+    """Say that the driver lives, what the sweep is doing, and where: node -> the trials that run there."""
+    driver = {"pid": os.getpid(), "host": socket.gethostname()}
+    beat = {"schema_version": 1, "state": state, "time": timestamp(), **driver, "nodes": dict(nodes or {})}
+    write_json(sweep.heartbeat, beat)
+
+
+def running_nodes(sweep: SweepDirectory) -> dict[str, list[int]]:
+    """Node -> the trials that run there, as the driver's last sign of life says; none where none is running."""
+    if sweep_state(sweep) != "running":
+        return {}
+    nodes = read_json(sweep.heartbeat).get("nodes", {})
+    return nodes if isinstance(nodes, dict) else {}
 
 
 def sweep_state(sweep: SweepDirectory, *, now: datetime | None = None) -> State:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from mrisynth import __version__
+
 TRAIN = "mrisynth.search.worker:train_trial"
 """The function that trains a trial."""
 
@@ -19,6 +21,7 @@ class Assignment:
         rungs: the epochs after which it is scored before its end.
         train: who trains it, as "package.module:function".
         gpu: the share of a GPU that it needs; None: what every trial gets.
+        version: the driver's version of mrisynth, which a worker's must be.
     """
 
     number: int
@@ -28,3 +31,4 @@ class Assignment:
     rungs: tuple[int, ...]
     train: str = TRAIN
     gpu: float | None = None
+    version: str = __version__
