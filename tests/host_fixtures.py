@@ -170,7 +170,7 @@ def command_line(pid):
 def streams(log):
     if log is None:
         return {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return {"stdout": subprocess.DEVNULL, "stderr": log}
+    return {"stdout": log, "stderr": log}
 
 
 def run(*words):
