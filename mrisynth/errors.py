@@ -34,6 +34,12 @@ class NoCompletedTrialError(MrisynthError):
     exit_code = 5
 
 
+class HeldError(MrisynthError):
+    """Another driver holds the sweep, and lives."""
+
+    exit_code = 6
+
+
 class ClusterError(MrisynthError):
     """The Ray cluster cannot be reached, or refuses us."""
 

@@ -26,8 +26,8 @@ def find_programs():
 class Server:
     """`url` names its database as a user would. It refuses to run as root, so it runs as Debian's user for it."""
 
-    def __init__(self):
-        self.programs, self.port = find_programs(), free_port()
+    def __init__(self, address="127.0.0.1"):
+        self.programs, self.port, self._address = find_programs(), free_port(), address
         if self.programs is None:
             pytest.skip("there is no PostgreSQL here")
         self._folder = Path(tempfile.mkdtemp(prefix="mrisynth-postgres-"))
@@ -37,11 +37,13 @@ class Server:
             shutil.chown(self._folder, **self._as)
         command = ["initdb", "-D", self._data, "-U", ACCOUNT, "-A", "trust", "-E", "UTF8", "--no-sync"]
         self._run(*command, "--no-instructions")
+        with (self._data / "pg_hba.conf").open("a", encoding="utf-8") as access:
+            access.write("host all all samenet trust\n")
         self.start()
 
     @property
     def url(self):
-        return f"postgresql://{ACCOUNT}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{ACCOUNT}@{self._address}:{self.port}/postgres"
 
     def new_database(self):
         """An empty database: its URL."""
@@ -51,7 +53,7 @@ class Server:
         return self.url.replace("/postgres", f"/{name}")
 
     def start(self):
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": self._folder, "port": self.port}
+        settings = {"listen_addresses": self._address, "unix_socket_directories": self._folder, "port": self.port}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -79,8 +81,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def run_postgres():
-    server = Server()
+def run_postgres(address="127.0.0.1"):
+    server = Server(address)
     try:
         yield server
     finally:

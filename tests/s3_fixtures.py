@@ -22,14 +22,14 @@ def free_port():
 class Server:
     """moto's server; `url` names a store in its only bucket."""
 
-    def __init__(self):
-        self.port = free_port()
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+    def __init__(self, address="127.0.0.1"):
+        self.address, self.port = address, free_port()
+        command = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._wait()
 
     def url(self, folder, bucket="bucket"):
-        return f"s3://{bucket}/{folder}?endpoint_override=127.0.0.1:{self.port}&scheme=http"
+        return f"s3://{bucket}/{folder}?endpoint_override={self.address}:{self.port}&scheme=http"
 
     def remote(self, folder):
         return open_remote(self.url(folder))
@@ -40,7 +40,7 @@ class Server:
     def make_bucket(self):
         from pyarrow import fs
 
-        address = f"127.0.0.1:{self.port}"
+        address = f"{self.address}:{self.port}"
         fs.S3FileSystem(endpoint_override=address, scheme="http", allow_bucket_creation=True).create_dir("bucket")
 
     def kill(self):
@@ -50,18 +50,18 @@ class Server:
     def _wait(self):
         deadline = time.monotonic() + 30
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 1):
                 return
             assert self._process.poll() is None, "the server ended"
             assert time.monotonic() < deadline, "the server did not start"
 
 
 @contextlib.contextmanager
-def run_server():
+def run_server(address="127.0.0.1"):
     """A server with an empty bucket, and this process's credentials for it."""
     before = dict(os.environ)
     os.environ.update(CREDENTIALS)
-    server = Server()
+    server = Server(address)
     try:
         server.make_bucket()
         yield server

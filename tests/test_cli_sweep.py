@@ -234,3 +234,36 @@ def test_a_budget_of_wall_time_is_typed_and_extended(sweep, command):
     answer = command("extend", sweep.root, "--max-wall", "2h")
     assert (answer.code, "no limit of wall" in answer.stderr) == (3, True)
     assert command("extend", sweep.root, "--max-wall", "soon").code == 2
+
+
+def or_resume(sweep, *more):
+    folder = sweep.root.parent.parent
+    where = ["--data", folder / "store", "--results", sweep.root.parent, "--name", "mine", "--or-resume"]
+    return ["sweep", folder / "small.yaml", *where, *more]
+
+
+def test_a_job_that_is_started_again_goes_on_or_is_done(sweep, command):
+    answer = command(*or_resume(sweep))
+    assert (answer.code, "exists; going on with it" in answer.stderr) == (0, True)
+    assert len(outcomes(sweep)) == 3
+    assert command(*or_resume(sweep, "--max-trials", 4)).code == 0
+    assert list(outcomes(sweep).values()).count("completed") == 4
+    assert command(*or_resume(sweep, "--max-trials", 1)).code == 0
+    assert read_yaml(sweep.sweep_yaml)["budget"]["trials"] == 4
+
+
+def test_a_job_that_searches_something_else_is_refused_with_the_difference(sweep, command):
+    answer = command(*or_resume(sweep, "--seed", 7))
+    assert (answer.code, "seed was 0 and is 7" in answer.stderr) == (3, True)
+    space = sweep.root.parent.parent / "small.yaml"
+    space.write_text(space.read_text(encoding="utf-8").replace("[1, 4]", "[1, 5]"), encoding="utf-8")
+    answer = command(*or_resume(sweep))
+    assert (answer.code, "dcsrn.growth: {int: [1, 5]}" in answer.stderr) == (3, True)
+    assert len(outcomes(sweep)) == 3
+
+
+def test_a_job_starts_the_sweep_that_is_not_there(sweep, command):
+    words = or_resume(sweep)
+    words[words.index("mine")] = "new"
+    assert command(*words).code == 0
+    assert len(outcomes(SweepDirectory(sweep.root.parent / "new"))) == 2

@@ -21,7 +21,7 @@ def sweep(tmp_path):
 def test_a_second_driver_is_refused_and_told_who_holds_it(sweep):
     with hold(sweep), pytest.raises(MrisynthError, match=rf"process {os.getpid()} on .* is 0 s old") as refusal:
         hold(sweep).__enter__()
-    assert refusal.value.exit_code == 1
+    assert refusal.value.exit_code == 6
 
 
 def test_a_sweep_is_free_again_when_its_driver_ended(sweep):
@@ -126,3 +126,19 @@ def test_an_old_request_does_not_stop_a_new_driver(sweep):
     with hold(sweep) as lease:
         lease.beat()
         assert not lease.should_stop()
+
+
+def test_a_driver_elsewhere_is_waited_for_until_it_is_known_whether_it_lives(tmp_path, monkeypatch):
+    from mrisynth.errors import HeldError
+    from mrisynth.search import lease as lease_module
+
+    sweep = make_sweep(tmp_path)
+    first = {"state": "running", "host": "elsewhere", "pid": 1, "time": "12:00:00", "age": 50.0}
+    beats, said, pauses = [], [], []
+    monkeypatch.setattr(lease_module, "_last_beat", lambda _: beats.pop(0))
+    beats += [first, {**first, "age": 55.0}, {**first, "age": 60.0}]
+    lease_module.wait_until_free(sweep, say=said.append, pause=pauses.append)
+    assert (len(said), len(pauses), beats) == (1, 2, [])
+    beats += [first, *[{**first, "time": "12:00:05", "age": 1.0}] * 2]
+    with pytest.raises(HeldError, match="is held by process 1 on elsewhere"):
+        lease_module.wait_until_free(sweep, say=said.append, pause=pauses.append)

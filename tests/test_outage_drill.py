@@ -131,7 +131,7 @@ def test_a_suspended_driver_keeps_its_sweep_from_a_second_one(drives, tmp_path, 
     drive.process.send_signal(signal.SIGSTOP)
     time.sleep(1.5 * LASTS)
     second = subprocess.run(command("resume", drive.sweep.root), capture_output=True, encoding="utf-8", check=False)
-    assert second.returncode == 1
+    assert second.returncode == 6
     assert f"is held by process {drive.process.pid} on" in second.stderr
     drive.process.send_signal(signal.SIGCONT)
     said = drive.end()

@@ -8,6 +8,7 @@ import pytest
 import stub_trial
 from search_fixtures import STUB
 
+from mrisynth import __version__
 from mrisynth.files import read_json
 from mrisynth.results.store import TrialDirectory
 from mrisynth.search import worker as worker_module
@@ -30,7 +31,7 @@ def assign(tmp_path, number, **setting):
     (directory / "fence").write_text(f"token-{number}", encoding="utf-8")
     config = {"x": 0.3, "epochs": 3, **setting}
     assignment = {"number": number, "config": config, "store": "", "directory": str(directory), "rungs": [2]}
-    return {"number": number, "assignment": json.dumps({**assignment, "train": STUB})}
+    return {"number": number, "assignment": json.dumps({**assignment, "train": STUB, "version": __version__})}
 
 
 def step(worker):

@@ -1,6 +1,6 @@
 """`mrisynth doctor`: what to know about this machine, and a drill whether a search here survives being killed."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,10 +8,12 @@ import typer
 
 from mrisynth.cli.console import program, say, show, show_json
 from mrisynth.cli.results import AsJson
+from mrisynth.cli.stores import store_at
 from mrisynth.errors import UsageError
 
 if TYPE_CHECKING:
     from mrisynth.search.drill.verdict import Verdict
+    from mrisynth.search.machine import Item
 
 KILLS = 10
 """Nearly every kind of kill once: two or three minutes."""
@@ -28,7 +30,10 @@ def doctor(
         str, typer.Option(metavar="STORAGE", help="Of the drill: journal, sqlite, postgresql://USER@HOST/DB.")
     ] = "journal",
     address: Annotated[
-        str | None, typer.Option(help="Of the drill: a running Ray cluster (host:port, or auto); it is not harmed.")
+        str | None, typer.Option(help="A running Ray cluster (host:port, or auto): look at each of its nodes too.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Shall be readable from every node; a folder or a URL.", parser=store_at)
     ] = None,
     kills: Annotated[int, typer.Option(min=1, help="Of the drill: how often something is killed.")] = KILLS,
     seed: Annotated[int, typer.Option(help="Of the drill: for the order of the kills and their moments.")] = 0,
@@ -37,7 +42,7 @@ def doctor(
 ) -> None:
     """What to know about this machine; with --resume-drill, whether a search here survives whatever is killed."""
     if not resume_drill:
-        _examine(results, as_json)
+        _examine(results, address, data, as_json)
         return
     if results is None:
         raise UsageError("say where the drill shall run: --results, the folder that holds your sweeps")
@@ -60,10 +65,14 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _examine(results: Path | None, as_json: bool) -> None:
+def _examine(results: Path | None, address: str | None, store: Path | None, as_json: bool) -> None:
     from mrisynth.search.machine import examine
 
     items = examine(results)
+    if address is not None:
+        if results is None:
+            raise UsageError("say which folder every node shall see: --results, the folder that holds your sweeps")
+        items += _examine_nodes(results, address, store)
     wrong = [item for item in items if item.verdict == "error"]
     if as_json:
         show_json({"passed": not wrong, "items": [asdict(item) for item in items]})
@@ -73,6 +82,18 @@ def _examine(results: Path | None, as_json: bool) -> None:
             show(f"{item.verdict:8}{item.name}: {item.value}{remedy}")
     if wrong:
         raise typer.Exit(1)
+
+
+def _examine_nodes(results: Path, address: str, store: Path | None) -> list["Item"]:
+    """What there is to know about each node of a cluster."""
+    from mrisynth.data.store.mirror import location_of
+    from mrisynth.search.engine import ray_session
+
+    with ray_session(address):
+        from mrisynth.search.nodes import examine_nodes
+
+        nodes = examine_nodes(results, None if store is None else location_of(store))
+    return [replace(item, name=f"node {node.name}, {item.name}") for node in nodes for item in node.items]
 
 
 def _show_verdict(verdict: "Verdict", *, kept: bool, as_json: bool) -> None:

@@ -46,6 +46,8 @@ def status(
     for why in answer["reasons"]:
         show(f"{why['outcome']}, {why['reason']}: {why['count']}; the last, trial {why['trial']}: {why['message']}")
     show_progress(answer)
+    for node, trials in answer["nodes"].items():
+        show(f"on {node}: trial{'s' * (len(trials) != 1)} {', '.join(map(str, trials))}")
     if best := answer["best"]:
         show(
             f"best: trial {best['trial']}, "

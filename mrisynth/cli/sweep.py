@@ -73,6 +73,12 @@ def sweep(
         bool, typer.Option("--forecast", help="Probe and forecast first, then start; the forecast is kept.")
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed suggests the same trials (with one worker).")] = 0,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume", help="If there is a sweep of that name, go on with it: for jobs that a scheduler restarts."
+        ),
+    ] = False,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,6 +90,7 @@ def sweep(
 ) -> None:
     """Search a space: train, score and compare trials until the budget is spent."""
     from mrisynth.search.driver import start_sweep
+    from mrisynth.search.entry import start_or_resume
     from mrisynth.search.launch import Launch
     from mrisynth.search.space import load_space, with_overrides
 
@@ -102,7 +109,8 @@ def sweep(
         show_nothing_done()
         return
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
-    begin = partial(start_sweep, asked, store=data, results=results, name=name, seed=seed, storage=storage)
+    start = start_or_resume if or_resume else start_sweep
+    begin = partial(start, asked, store=data, results=results, name=name, seed=seed, storage=storage)
     begin = partial(begin, forecast=found.dump() if found else None)
     run_and_report(lambda: begin(launch=launch, progress=say_plain), results / name)
 

@@ -18,7 +18,7 @@ from mrisynth.results.forecast import read_forecast
 from mrisynth.results.index import Index, open_index
 from mrisynth.results.progress import progress
 from mrisynth.results.records import OUTCOMES
-from mrisynth.results.store import SweepDirectory, sweep_state
+from mrisynth.results.store import SweepDirectory, running_nodes, sweep_state
 
 SCHEMA_VERSION = 1
 BASELINES = ("identity", "matched")
@@ -31,8 +31,8 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
     Returns:
         Counts by outcome; what `results.progress` says of budget, rate, remaining time and running trials; forecast as
         `results.forecast` reads it; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and message
-        being the last one's; best as a row of `top`, or None while no trial has completed (one that breaks a constraint
-        is the best only while none keeps to all).
+        being the last one's; nodes as node -> the trials that run there; best as a row of `top`, or None while no trial
+        has completed (one that breaks a constraint is the best only while none keeps to all).
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -45,6 +45,7 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         "reasons": _reasons(index),
         **progress(sweep, index),
         "forecast": read_forecast(sweep),
+        "nodes": running_nodes(sweep),
         "best": best[0] if best else None,
     }
 

@@ -107,6 +107,7 @@ def _fields(
         "started": started,
         "ended": _moment(outcome.get("time")) if ended else None,
         "rung": _integer(outcome.get("rung")),
+        "host": _text(epochs[-1].get("host")) if epochs else None,
         "config": json.dumps(config, sort_keys=True, separators=(",", ":")) if config else None,
     }
 

@@ -37,6 +37,7 @@ __all__ = [
     "read_shown",
     "read_slices",
     "read_yaml",
+    "running_nodes",
     "sweep_state",
     "timestamp",
     "write_heartbeat",
@@ -293,10 +294,28 @@ def read_records(path: Path, *, tail: int | None = None) -> list[dict[str, Any]]
     return [record for record in parsed if isinstance(record, dict)]
 
 
-def write_heartbeat(sweep: SweepDirectory, *, state: State, ran: float = 0.0) -> None:
-    """Say that the driver lives, what the sweep is doing, and for how long all its drivers together have driven it."""
-    who = {"pid": os.getpid(), "host": socket.gethostname()}
-    write_json(sweep.heartbeat, {"schema_version": 1, "state": state, "time": timestamp(), "ran": round(ran, 3), **who})
+def write_heartbeat(
+    sweep: SweepDirectory, *, state: State, ran: float = 0.0, nodes: Mapping[str, list[int]] | None = None
+) -> None:
+    """Say that the driver lives, what the sweep is doing, for how long all its drivers together have driven it, where.
+
+    Args:
+        sweep: the sweep.
+        state: what it is doing.
+        ran: for how long its drivers together have driven it, in seconds.
+        nodes: node -> the trials that run there.
+    """
+    driver = {"pid": os.getpid(), "host": socket.gethostname()}
+    beat = {"schema_version": 1, "state": state, "time": timestamp(), "ran": round(ran, 3), **driver}
+    write_json(sweep.heartbeat, {**beat, "nodes": dict(nodes or {})})
+
+
+def running_nodes(sweep: SweepDirectory) -> dict[str, list[int]]:
+    """Node -> the trials that run there, as the driver's last sign of life says; none where none is running."""
+    if sweep_state(sweep) != "running":
+        return {}
+    nodes = read_json(sweep.heartbeat).get("nodes", {})
+    return nodes if isinstance(nodes, dict) else {}
 
 
 def sweep_state(sweep: SweepDirectory, *, now: datetime | None = None) -> State:

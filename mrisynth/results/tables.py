@@ -31,6 +31,7 @@ _FIELDS = {
     "started": pa.timestamp("ms", tz="UTC"),
     "ended": pa.timestamp("ms", tz="UTC"),
     "rung": pa.int64(),
+    "host": pa.string(),
     "config": pa.string(),
     "stamp": pa.string(),
 }

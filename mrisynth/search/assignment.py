@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from mrisynth import __version__
+
 TRAIN = "mrisynth.search.worker:train_trial"
 """The function that trains a trial."""
 
@@ -23,6 +25,7 @@ class Assignment:
         train: who trains it, as "package.module:function".
         gpu: the share of a GPU that it needs; None: what every trial gets.
         meter: who measures what it takes of a GPU, as "package.module:function".
+        version: the driver's version of mrisynth, which a worker's must be.
     """
 
     number: int
@@ -33,3 +36,4 @@ class Assignment:
     train: str = TRAIN
     gpu: float | None = None
     meter: str = METER
+    version: str = __version__

@@ -7,9 +7,11 @@ and must not write any more. What a worker notes of itself stands in `attempts/<
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 from typing import Literal
 
+from mrisynth import __version__
 from mrisynth.files import read_json, write_bytes, write_json
 from mrisynth.results.store import TrialDirectory, timestamp
 from mrisynth.search.storage.outage import is_disk_error
@@ -25,14 +27,45 @@ class Failure:
     Attributes:
         reason: what failed; of "out of memory" the trial is to blame in the end, of the others it is not.
         message: one sentence.
+        everywhere: whether it would happen to any trial on that node, one after the other: the sweep must not go on.
     """
 
     reason: Literal["worker", "node", "storage", "out of memory"] = "worker"
     message: str = "its worker died"
+    everywhere: bool = False
+
+
+VISIBLE_WITHIN = 5.0
+"""How long a file of another host's may take to be seen on a network file system, in seconds."""
 
 
 class FencedError(RuntimeError):
     """A worker that was taken for dead found that another one has its trial."""
+
+
+class UnfitNodeError(RuntimeError):
+    """No trial can run on this node: it may have joined the cluster after the others were looked at."""
+
+
+def refuse_unfit_node(directory: TrialDirectory, version: str) -> None:
+    """See to it, before a worker touches a trial, that this node is one that can run trials.
+
+    Raises:
+        UnfitNodeError: it has another version of us, or does not see the trial's folder.
+    """
+    node = socket.gethostname()
+    if version != __version__:
+        raise UnfitNodeError(
+            f"node {node} has mrisynth {__version__}, and the driver {version}; install the same version on every node"
+        )
+    deadline = time.monotonic() + VISIBLE_WITHIN
+    while not (directory.root / FENCE).is_file():
+        if time.monotonic() > deadline:
+            raise UnfitNodeError(
+                f"node {node} does not see {directory.root}; the results folder must be a shared one that every node "
+                "has at the same path"
+            )
+        time.sleep(0.1)
 
 
 def new_attempt(directory: TrialDirectory) -> str:
@@ -57,13 +90,14 @@ def check_attempt(directory: TrialDirectory, token: str) -> None:
         raise FencedError(f"{directory.root} belongs to another attempt by now")
 
 
-def write_attempt(directory: TrialDirectory, token: str, *, from_epoch: int) -> None:
-    """Note that this process takes up a trial, after `from_epoch` epochs."""
+def write_attempt(directory: TrialDirectory, token: str, *, from_epoch: int, address: str | None = None) -> None:
+    """Note that this process takes up a trial, after `from_epoch` epochs, on the node with that address."""
     write_json(
         directory.attempts / f"{token}.json",
         {
             "token": token,
             "host": socket.gethostname(),
+            "address": address,
             "pid": os.getpid(),
             "started": timestamp(),
             "from_epoch": from_epoch,
@@ -81,6 +115,8 @@ def note_error(directory: TrialDirectory, token: str, error: Exception) -> None:
 
 def describe_error(error: BaseException) -> Failure:
     """What a worker raised, as a failure: of the storage where a disk is full or gone, else of the worker."""
+    if isinstance(error, UnfitNodeError):
+        return Failure("node", str(error), everywhere=True)
     return Failure("storage" if is_disk_error(error) else "worker", f"{type(error).__name__}: {error}")
 
 

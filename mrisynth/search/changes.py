@@ -47,6 +47,37 @@ def refuse_changes(sweep: SweepDirectory, asked: dict[str, Any]) -> None:
             )
 
 
+def refuse_other_search(sweep: SweepDirectory, space: str, asked: dict[str, Any]) -> None:
+    """Refuse to go on with a sweep as if it were another one of the same name.
+
+    Args:
+        sweep: what is there.
+        space: the text of the space that is asked for now.
+        asked: what is asked for now, as `sweep.yaml` would hold it; `KEPT` of it are looked at, but for budgets.
+
+    Raises:
+        InvalidInputError: it searches something else; the message says what.
+    """
+    begun = read_json(sweep.lineage).get("asked") or {}
+    lines = _changed_lines(begun.get("space", space), space)
+    differences = [f"the space: {'; '.join(lines[:_SHOWN])}"] if lines else []
+    for key in KEPT:
+        before, now = (_without_budget(value) for value in (begun.get(key, asked[key]), asked[key]))
+        if before != now:
+            differences.append(f"{key} was {before} and is {now}")
+    if differences:
+        raise InvalidInputError(
+            f"{sweep.root} exists and searches something else ({'; '.join(differences)}); take another name"
+        )
+
+
+def _without_budget(value: Any) -> Any:
+    """What was set on top of a space, without the budgets: they may grow."""
+    if not isinstance(value, dict):
+        return value
+    return {key: part for key, part in value.items() if not key.startswith("budget")}
+
+
 def _changed_lines(before: str, after: str) -> list[str]:
     """The lines that differ: "- as it was", "+ as it is"."""
     return [line.rstrip() for line in ndiff(before.splitlines(), after.splitlines()) if line[0] in "-+"]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import optuna
 
 from mrisynth.data.store.mirror import location_of
-from mrisynth.errors import MrisynthError
+from mrisynth.errors import ClusterError, MrisynthError
 from mrisynth.files import publish, read_json, write_json
 from mrisynth.results.control import clear_stop, stop_requests
 from mrisynth.results.store import SweepDirectory, append_event, read_records, read_yaml, write_yaml
@@ -22,7 +22,7 @@ from mrisynth.search.account import Account
 from mrisynth.search.assignment import Assignment
 from mrisynth.search.attempts import Failure, new_attempt, noted_failure
 from mrisynth.search.feasibility import Infeasible
-from mrisynth.search.judge import Judge, LiveTrial
+from mrisynth.search.judge import Judge, LiveTrial, node_name
 from mrisynth.search.outcome import CUT, Kind, Outcome, write_outcome
 from mrisynth.search.packing import WHOLE, Packing
 from mrisynth.search.plan import Plan, TrialPlan
@@ -184,8 +184,10 @@ class Conductor:
                 rejected = Outcome("rejected", record["message"], record["rejected"])
                 self._end(number, self._catch_up(number) or rejected)
             return True
-        append_event(self.sweep, "epoch", number=number, epoch=record["epoch"], pid=record["pid"], host=record["host"])
+        where = {name: record[name] for name in ("pid", "host", "address") if name in record}
+        append_event(self.sweep, "epoch", number=number, epoch=record["epoch"], **where)
         live = self.live[number]
+        live.node = node_name(record)
         missed = self._catch_up(number, before=record["epoch"]) if record["epoch"] > live.epoch + 1 else None
         live.hear(record)
         outcome = missed or self._judge.judge(number, live, record)
@@ -219,10 +221,12 @@ class Conductor:
             return
         directory = self.sweep.trial(number)
         live = self.live[number]
-        live.failure = noted_failure(directory) or failure or Failure()
+        live.failure, live.node = noted_failure(directory) or failure or Failure(), ""
         live.failures += 1
         append_event(self.sweep, "attempt-failed", number=number, message=live.failure.message)
         new_attempt(directory)
+        if failure is not None and failure.everywhere:
+            self.failure = ClusterError(failure.message)
 
     def lose(self, number: int) -> None:
         """A trial is given up: it is lost for reasons that are not its own, or needs too much memory.
@@ -271,6 +275,14 @@ class Conductor:
                 self._stop(number, self._cut(number))
                 stopped.append(number)
         return stopped
+
+    def nodes(self) -> dict[str, list[int]]:
+        """Node -> the trials that run there, as far as they have ended an epoch; may be asked from another thread."""
+        running: dict[str, list[int]] = {}
+        for number, live in list(self.live.items()):
+            if live.node:
+                running.setdefault(live.node, []).append(number)
+        return running
 
     def conclude(self, number: int, outcome: Outcome) -> None:
         """Write a trial's outcome beside it, before anyone is told."""

@@ -26,6 +26,7 @@ from mrisynth.search.conductor import Conductor
 from mrisynth.search.creation import create_sweep, data_differences
 from mrisynth.search.engine import Capacity, clear_staging, ray_session, run_trials
 from mrisynth.search.grid import grid_in_order
+from mrisynth.search.guard import guard
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import NOTHING, Again, Launch, Progress, Search, SweepOutcome
 from mrisynth.search.lease import Lease, LeaseLostError, hold
@@ -334,6 +335,8 @@ def _launch(search: Search, conductor: Conductor, lease: Lease) -> None:
     with ExitStack() as stack:
         stack.enter_context(ray_session(search.address))
         lease.catch_signals()
+        lease.nodes = conductor.nodes
+        stack.enter_context(guard(search, lease))
         run_trials(conductor, search.index, capacity=search.capacity, should_stop=lease.should_stop, grace=search.grace)
 
 

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,9 +38,6 @@ SETTINGS = {
 
 _TOKEN = Path("~/.ray/auth_token")
 _STAGING = ".tune-"
-
-REACHED_WITHIN = 10.0
-"""How long the head of a cluster may take to accept a connection, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +117,15 @@ def run_trials(
     conductor.gpu, conductor.gpus, concurrent = _fit(capacity)
     if conductor.gpus:
         conductor.packing = read_packing(conductor.sweep)
+    auto = isinstance(capacity.gpu, str)
+    resources = partial(_resources, cpu=capacity.cpu, gpu=conductor.gpu, spare_forests=auto)
     ending = Ending(should_stop, grace, conductor.progress)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
         failures = stack.enter_context(watch())
         tune.Tuner(
-            tune.with_resources(TrialWorker, partial(_resources, cpu=capacity.cpu, gpu=conductor.gpu)),
+            tune.with_resources(TrialWorker, resources),
             tune_config=tune.TuneConfig(
                 search_alg=StudySearcher(conductor, ending),
                 scheduler=RecordScheduler(conductor, index, ending=ending, failures=failures),
@@ -160,17 +158,6 @@ def _has_token() -> bool:
     return given or _TOKEN.expanduser().is_file()
 
 
-def _refuse_unreachable(address: str) -> None:
-    """Ray itself tries for minutes before it gives up an address."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
-    except OSError as error:
-        raise ClusterError(f"the Ray cluster at {address} cannot be reached: {error.strerror or error}") from None
-
-
 def connect(address: str | None) -> None:
     """Connect this process to a cluster, or start Ray on this machine.
 
@@ -179,6 +166,8 @@ def connect(address: str | None) -> None:
     """
     import ray
 
+    from mrisynth.search.cluster import knock
+
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address is None:
@@ -186,7 +175,7 @@ def connect(address: str | None) -> None:
             if _TOKEN.expanduser().is_file():
                 _TOKEN.expanduser().chmod(0o600)
         else:
-            _refuse_unreachable(address)
+            knock(address)
             ray.init(address=address, runtime_env={"env_vars": SETTINGS}, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
@@ -202,11 +191,12 @@ def _silence() -> None:
         global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
-def _resources(config: dict[str, Any], *, cpu: float, gpu: float) -> Any:
-    """What a trial asks of Ray: what every trial gets, or the larger share of a GPU that it needs."""
+def _resources(config: dict[str, Any], *, cpu: float, gpu: float, spare_forests: bool) -> Any:
+    """What a trial asks of Ray: what every trial gets, the larger share of a GPU that it needs, or, a forest, none."""
     from ray import tune
 
-    share = json.loads(config["assignment"])["gpu"] or gpu
+    assignment = json.loads(config["assignment"])
+    share = assignment["gpu"] or (0.0 if spare_forests and assignment["config"].get("generator") == "forest" else gpu)
     return tune.PlacementGroupFactory([{"CPU": cpu, "GPU": share} if share else {"CPU": cpu}])
 
 

@@ -31,6 +31,7 @@ class LiveTrial:
         judged: the epochs whose rung was decided.
         failure: why its last attempt failed.
         failures: how many of its attempts failed in this launch.
+        node: where it ran when it was last heard of; "" before that.
     """
 
     config: TrialPlan
@@ -44,12 +45,19 @@ class LiveTrial:
     judged: set[int] = field(default_factory=set)
     failure: Failure = field(default_factory=Failure)
     failures: int = 0
+    node: str = ""
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Count an epoch; a trial that had finished gives its last record again."""
         if record["epoch"] > self.epoch:
             self.epoch = record["epoch"]
             self.seconds += float(record["seconds"])
+
+
+def node_name(record: Mapping[str, Any]) -> str:
+    """Where an epoch was trained: "HOST", or "HOST (ADDRESS)" on a cluster."""
+    host, address = str(record.get("host", "")), record.get("address")
+    return f"{host} ({address})" if address else host
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mrisynth.errors import MrisynthError, NotFoundError
+from mrisynth.errors import HeldError, MrisynthError, NotFoundError
 from mrisynth.files import read_json, write_json
 from mrisynth.results.control import clear_stop, is_stop_requested
 from mrisynth.results.store import STALE_AFTER, State, SweepDirectory, timestamp, write_heartbeat
@@ -56,6 +56,7 @@ class Lease:
         signal: the signal that asked for an end, or None.
         lost: whether another driver has the sweep by now.
         ran_before: how long earlier drivers had the sweep, as their last signs of life say, in seconds.
+        nodes: asked at every sign of life: node -> the trials that run there.
     """
 
     sweep: SweepDirectory
@@ -63,6 +64,7 @@ class Lease:
     signal: int | None = None
     lost: bool = False
     ran_before: float = 0.0
+    nodes: Callable[[], dict[str, list[int]]] = dict
     _began: float = field(default_factory=now)
     _token: str = field(default_factory=lambda: secrets.token_hex(8))
     _sure_until: float = 0.0
@@ -98,13 +100,22 @@ class Lease:
             return
         if is_stop_requested(self.sweep):
             self._asked.set()
-        write_heartbeat(self.sweep, state="running", ran=self.ran())
+        write_heartbeat(self.sweep, state="running", ran=self.ran(), nodes=self.nodes())
         self._sure_until = began + SURE_FOR
 
     def take(self) -> None:
         """Write down that the sweep is ours."""
         holder = {"token": self._token, "pid": os.getpid(), "host": socket.gethostname(), "time": timestamp()}
         write_json(_path(self.sweep), {"schema_version": 1, **holder})
+
+    def end(self) -> None:
+        """Give the last sign of life, which says how it ended.
+
+        Raises:
+            LeaseLostError: the sweep is another driver's by now.
+        """
+        self.check()
+        write_heartbeat(self.sweep, state=self.state, ran=self.ran())
 
     def catch_signals(self) -> None:
         """Take SIGINT and SIGTERM; once more after `ray.init`, which takes SIGTERM for itself."""
@@ -136,7 +147,7 @@ def hold(sweep: SweepDirectory, *, pause: Callable[[float], None] = time.sleep) 
         pause: called with the seconds to wait, where it is taken from a driver on another host.
 
     Raises:
-        MrisynthError: another driver holds it; the message says which, and how long ago it gave a sign of life.
+        HeldError: another driver holds it; the message says which, and how long ago it gave a sign of life.
     """
     lock = FileLock(sweep.root / "driver.lock")
     try:
@@ -157,17 +168,46 @@ def hold(sweep: SweepDirectory, *, pause: Callable[[float], None] = time.sleep) 
             raise
         finally:
             with contextlib.suppress(LeaseLostError):
-                lease.check()
-                write_heartbeat(sweep, state=lease.state, ran=lease.ran())
+                lease.end()
             _restore(handlers)
     finally:
         lock.release()
 
 
+def wait_until_free(sweep: SweepDirectory, *, say: Callable[[str], None], pause: Callable[[float], None]) -> None:
+    """Wait for the lease of a driver on another host that may have died a moment ago; a minute at most.
+
+    Args:
+        sweep: the sweep.
+        say: called with one sentence before the first pause.
+        pause: called with the seconds to wait.
+
+    Raises:
+        HeldError: it gives signs of life.
+    """
+    first = _last_beat(sweep)
+    beat = first
+    while first and beat and _is_elsewhere(beat) and beat["age"] < STALE_AFTER:
+        if beat["time"] != first["time"]:
+            raise _held(sweep)
+        if beat is first:
+            say(
+                f"{sweep.root} was driven on {beat['host']} {beat['age']:.0f} s ago; waiting whether that driver "
+                f"lives, for {STALE_AFTER - beat['age']:.0f} s at most"
+            )
+        pause(HEARTBEAT_EVERY)
+        beat = _last_beat(sweep)
+
+
+def _is_elsewhere(beat: dict[str, Any]) -> bool:
+    """Whether a driver on another host gave this sign of life, and said that it goes on."""
+    return bool(beat["state"] == "running" and beat["host"] != socket.gethostname())
+
+
 def _take(lease: Lease, pause: Callable[[float], None]) -> None:
     """Take a sweep whose lock is ours, unless a driver on another host lives, whom locks may not reach."""
     beat = _last_beat(lease.sweep)
-    elsewhere = beat is not None and beat["state"] == "running" and beat["host"] != socket.gethostname()
+    elsewhere = beat is not None and _is_elsewhere(beat)
     if beat and elsewhere and beat["age"] < STALE_AFTER:
         raise _held(lease.sweep)
     lease.take()
@@ -197,12 +237,12 @@ def _beating(lease: Lease) -> Iterator[None]:
         thread.join()
 
 
-def _held(sweep: SweepDirectory) -> MrisynthError:
+def _held(sweep: SweepDirectory) -> HeldError:
     beat = _last_beat(sweep)
     if beat is None:
-        return MrisynthError(f"{sweep.root} is held by another process; one driver at a time")
+        return HeldError(f"{sweep.root} is held by another process; one driver at a time")
     held = f"{sweep.root} is held by process {beat['pid']} on {beat['host']}, whose last sign of life is"
-    return MrisynthError(
+    return HeldError(
         f"{held} {beat['age']:.0f} s old; wait for it, or stop it: mrisynth stop {sweep.root}"
         + (f" (it gives none any more: is it suspended? kill -CONT {beat['pid']})" if beat["age"] > STALE_AFTER else "")
     )

@@ -20,7 +20,14 @@ from ray.tune import Trainable
 
 from mrisynth.data.store.mirror import locate
 from mrisynth.results.store import TrialDirectory, read_records
-from mrisynth.search.attempts import FencedError, check_attempt, note_error, valid_attempt, write_attempt
+from mrisynth.search.attempts import (
+    FencedError,
+    check_attempt,
+    note_error,
+    refuse_unfit_node,
+    valid_attempt,
+    write_attempt,
+)
 from mrisynth.search.storage.outage import LASTS, Patience, StorageLostError, is_disk_error, wait_for_room
 
 Record = dict[str, Any]
@@ -53,7 +60,12 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         Returns:
             {"record": what `training.trial.run` yields, or a rejection, "memory": [bytes of its GPU's that it took, all
             of them] or null}, each as JSON.
+
+        Raises:
+            UnfitNodeError: no trial can run on this node.
         """
+        if self._records is None:
+            refuse_unfit_node(self._directory, self._assignment["version"])
         try:
             with _into(self._directory.log):
                 record = self._next_record()
@@ -101,13 +113,14 @@ class TrialWorker(Trainable):  # type: ignore[misc]
                 raise
             return rejection
         check_attempt(self._directory, self._attempt)
-        return record
+        return {**record, "address": ray.util.get_node_ip_address()}
 
     def _begin(self) -> Records:
         """Start training, from the trial's checkpoint if it has one, and leave a note of who does it."""
         self._attempt = valid_attempt(self._directory)
         records = read_records(self._directory.history)
-        write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
+        address, epoch = ray.util.get_node_ip_address(), records[-1]["epoch"] if records else 0
+        write_attempt(self._directory, self._attempt, from_epoch=epoch, address=address)
         training: Records = find_function(self._assignment["train"])(
             self._assignment["config"],
             store=locate(self._assignment["store"]),
