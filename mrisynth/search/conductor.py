@@ -368,9 +368,8 @@ class Conductor:
         live, directory = self.live[number], self.sweep.trial(number)
         new_attempt(directory)
         append_event(self.sweep, "launched", number=number)
-        packed = self.packing.share(live.config.dump()) if self.packing else None
-        share = find_share(self.study, number) or packed
-        self._note_share(number, share or self.gpu)
+        share = find_share(self.study, number) or self._packed_share(live)
+        self._note_share(number, self.gpu if share is None else share)
         return Assignment(
             number=number,
             config=read_yaml(directory.config),
@@ -381,6 +380,12 @@ class Conductor:
             gpu=share,
             meter=self.plan.meter,
         )
+
+    def _packed_share(self, live: LiveTrial) -> float | None:
+        """What a trial needs of a GPU where they are packed; a forest needs none. None: what every trial gets."""
+        if self.packing is None:
+            return None
+        return 0.0 if live.config.family == "forest" else self.packing.share(live.config.dump())
 
     def _note_share(self, number: int, share: float) -> None:
         """Note beside a trial what it has of a GPU, for the budget of GPU-hours."""

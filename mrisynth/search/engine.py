@@ -117,8 +117,7 @@ def run_trials(
     conductor.gpu, conductor.gpus, concurrent = _fit(capacity)
     if conductor.gpus:
         conductor.packing = read_packing(conductor.sweep)
-    auto = isinstance(capacity.gpu, str)
-    resources = partial(_resources, cpu=capacity.cpu, gpu=conductor.gpu, spare_forests=auto)
+    resources = partial(_resources, cpu=capacity.cpu, gpu=conductor.gpu)
     ending = Ending(should_stop, grace, conductor.progress)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
@@ -191,12 +190,12 @@ def _silence() -> None:
         global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
-def _resources(config: dict[str, Any], *, cpu: float, gpu: float, spare_forests: bool) -> Any:
-    """What a trial asks of Ray: what every trial gets, the larger share of a GPU that it needs, or, a forest, none."""
+def _resources(config: dict[str, Any], *, cpu: float, gpu: float) -> Any:
+    """What a trial asks of Ray: what every trial gets, or the share of a GPU that it was given itself."""
     from ray import tune
 
-    assignment = json.loads(config["assignment"])
-    share = assignment["gpu"] or (0.0 if spare_forests and assignment["config"].get("generator") == "forest" else gpu)
+    given = json.loads(config["assignment"])["gpu"]
+    share = gpu if given is None else given
     return tune.PlacementGroupFactory([{"CPU": cpu, "GPU": share} if share else {"CPU": cpu}])
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mrisynth.errors import UsageError
 from mrisynth.results.store import SweepDirectory, open_sweep, read_yaml
@@ -23,6 +24,7 @@ def start_or_resume(
     seed: int = 0,
     storage: str = JOURNAL,
     launch: Launch | None = None,
+    forecast: dict[str, Any] | None = None,
     progress: Progress = lambda _: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> SweepOutcome:
@@ -39,6 +41,7 @@ def start_or_resume(
         seed: what the sampler draws by.
         storage: what holds the study of a new sweep; one that exists keeps its own.
         launch: where and how it runs.
+        forecast: what it will take, if that was asked for; kept with a new sweep.
         progress: called with one sentence whenever something happened.
         pause: called with the seconds to wait.
 
@@ -58,6 +61,7 @@ def start_or_resume(
                 seed=seed,
                 storage=storage,
                 launch=launch,
+                forecast=forecast,
                 progress=progress,
             )
         except UsageError:
