@@ -91,7 +91,7 @@ def _edge(domain: Domain, values: Floats) -> Edge | None:
     places = domain.place(values)
     for end, bound, near in (("lower", domain.low, places <= _OUTER), ("upper", domain.high, places >= 1 - _OUTER)):
         crowd, (share, from_value) = int(near.sum()), _outermost(domain, upper=end == "upper")
-        if crowd >= max(2, len(values) / 2) and _at_least(crowd, len(values), share) <= _CHANCE:
+        if crowd >= TOP / 2 and _at_least(crowd, len(values), share) <= _CHANCE:
             return Edge(domain.path, end, bound, crowd, len(values), from_value, domain)
     return None
 

@@ -4,7 +4,7 @@ from mrisynth.results.index import Index
 from mrisynth.results.insight.importance import Importance, Importances, importance
 from mrisynth.results.insight.judged import families
 from mrisynth.results.insight.stability import seed_stability, subject_stability
-from mrisynth.results.insight.summary import edges_by_group
+from mrisynth.results.insight.summary import edges_by_group, importance_sentence
 from mrisynth.results.insight.survival import family_spreads
 from mrisynth.results.leaderboard import first_objective
 from mrisynth.results.report.tables import Cell, Column, Row, Table, plain
@@ -27,8 +27,7 @@ def learned_sentences(index: Index) -> list[str]:
     if not index.manifest.get("searched"):
         return []
     metric = first_objective(index)
-    whole = importance(index, metric, repeats=1)
-    said = [whole.refusal] if whole.refusal else []
+    said = [importance_sentence(importance(index, metric))]
     for group, edge in edges_by_group(index, metric, _groups(index)):
         said.append(f"Among {group} trials: {edge.sentence}" if group else edge.sentence)
     return [*said, *_stability(index, metric)]
