@@ -107,7 +107,7 @@ def compare_speed(curves: Sequence[Curve], count: int, few: int) -> None:
             show(NONE.name, baseline, baseline)
             for rule in (HALVING, OURS):
                 show(rule.name, times(curves, map(InOrder, orders(curves, count)), rule, **how), baseline)
-            if workers == 1:
+            if workers == 1 and few:
                 suggested = (Suggested("tpe", seed, objectives, len(curves)) for seed in range(few))
                 show("TPE and ours", times(curves, suggested, OURS, **how), baseline)
 
