@@ -207,7 +207,7 @@ def store(cluster):
 
 
 def test_who_shows_no_token_or_another_one_is_refused_in_a_sentence(cluster, store):
-    words = sweep_words(cluster, "refused")
+    words = [*sweep_words(cluster, "refused"), "--or-resume"]
     other = cluster.folder / "other-token"
     other.write_text("0" * 64, encoding="utf-8")
     before = dict(cluster.one.environment)
@@ -218,7 +218,7 @@ def test_who_shows_no_token_or_another_one_is_refused_in_a_sentence(cluster, sto
         cluster.one.environment = dict(before)
         assert (code, "does not take" in said) == (7, True), said
         assert "Traceback" not in said
-    code, said = cluster.mrisynth(cluster.guest, *words, "--or-resume")
+    code, said = cluster.mrisynth(cluster.guest, *words)
     assert (code, "no node of the Ray cluster" in said) == (7, True), said
 
 
