@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SLOW = slow or ray or browser or cluster
 INSTALLED = $(VENV)/.installed
 
 .PHONY: help install demo test test-fast lint types format dashboard wheel clean
@@ -19,11 +20,11 @@ install: $(INSTALLED)   ## the environment in .venv, with every pin of constrain
 demo: $(INSTALLED)      ## phantom scans -> preparation -> sweep -> leaderboard and pictures, in demo/ (minutes, two cores)
 	$(BIN)/mrisynth demo --out demo
 
-test: lint types        ## style, types and every test (browser tests are skipped without Chromium)
-	$(BIN)/python -m pytest tests
+test: lint types test-fast  ## style, types and every test (browser tests are skipped without Chromium)
+	$(BIN)/python -m pytest tests -m '$(SLOW)'
 
 test-fast: $(INSTALLED) ## the tests that take seconds
-	$(BIN)/python -m pytest tests -m 'not slow and not ray and not browser and not cluster'
+	$(BIN)/python -m pytest tests -n 2 -m 'not ($(SLOW))'
 
 lint: $(INSTALLED)      ## ruff, as in pre-commit
 	$(BIN)/ruff check .

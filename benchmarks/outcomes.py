@@ -50,13 +50,13 @@ WAYS: dict[str, Callable[[optuna.Study, int], None]] = {
 def end(study: optuna.Study, number: int, values: dict[str, float], *, diverges: bool, way: str, rungs: bool) -> None:
     """End a trial, where there are rungs after it has reached the first."""
     if rungs:
-        others = [standing.value for standing in standings(study, 0, but=number)]
+        others = [standing.values[0] for standing in standings(study, 0, but=number)]
         pruned = not diverges and len(others) > 3 and values["psnr"] < statistics.median(others)
-        record_rung(study, number, Standing("cnn", 0, values["psnr"]), epoch=1, pruned=pruned)
+        record_rung(study, number, Standing("cnn", 0, (values["psnr"],)), epoch=1, pruned=pruned)
         if pruned:
             tell(study, number, Outcome("pruned", ""))
             return
-        record_rung(study, number, Standing("cnn", 1, values["psnr"]), epoch=3, pruned=False)
+        record_rung(study, number, Standing("cnn", 1, (values["psnr"],)), epoch=3, pruned=False)
     if diverges:
         WAYS[way](study, number)
     else:

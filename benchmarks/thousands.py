@@ -46,7 +46,7 @@ def open_conductor(sweep: SweepDirectory, *, trials: int, sampler: str) -> Any:
 
     space = with_overrides(load_space("gan"), {"budget.trials": trials})
     study = open_study(sweep.journal, objectives=space.objectives, sampler=SeededSampler(sampler, 0))  # type: ignore[arg-type]
-    conductor = Conductor(sweep, study, plan_of(space, sweep.root))
+    conductor = Conductor(sweep, study, plan_of(space, sweep.root, seed=0))
     reconcile(conductor)
     return conductor
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
-from components import reading, selection
+from components import access, reading, selection
 from components.words import plain
 
 from mrisynth.errors import MrisynthError
@@ -13,18 +13,24 @@ PAGES = [
     st.Page("views/overview.py", title="Overview", icon=":material/monitoring:", url_path="overview"),
     st.Page("views/trials.py", title="Trials", icon=":material/table_rows:", url_path="trials"),
     st.Page("views/trial.py", title="Trial", icon=":material/imagesmode:", url_path="trial"),
+    st.Page("views/compare.py", title="Compare", icon=":material/compare:", url_path="compare"),
+    st.Page("views/gallery.py", title="Gallery", icon=":material/grid_view:", url_path="gallery"),
+    st.Page("views/volume.py", title="Volume", icon=":material/view_in_ar:", url_path="volume"),
+    st.Page("views/analysis.py", title="Analysis", icon=":material/insights:", url_path="analysis"),
+    st.Page("views/cohort.py", title="Cohort", icon=":material/groups:", url_path="cohort"),
 ]
 
 # The icon is a file of ours: a named one would be fetched from Google.
 st.set_page_config(page_title="mrisynth", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
 page = st.navigation(PAGES)
 try:
-    folder = reading.results_folder()
-    with st.sidebar:
-        selection.choose(reading.sweeps(folder))
-        st.caption("Results folder")
-        st.code(str(folder), language=None, wrap_lines=True)
-    page.run()
+    if access.admit():
+        folder = reading.results_folder()
+        with st.sidebar:
+            selection.choose(reading.sweeps(folder))
+            st.caption("Results folder")
+            st.code(str(folder), language=None, wrap_lines=True)
+        page.run()
 except MrisynthError as error:
     sentence = str(error)
     st.error(plain(f"{sentence[:1].upper()}{sentence[1:]}."), icon=":material/error:")

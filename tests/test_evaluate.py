@@ -18,7 +18,8 @@ from mrisynth.data.slices import ensure
 from mrisynth.data.stitching import plan_stitch
 from mrisynth.data.store.prepared import open_cohort
 from mrisynth.files import read_json, write_json
-from mrisynth.results.store import TrialDirectory, write_yaml
+from mrisynth.results.store import TrialDirectory, read_slices, write_yaml
+from mrisynth.results.volumes import read_volume
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.loop import infer
 from mrisynth.training.metrics import METRICS
@@ -152,6 +153,24 @@ def test_reading_the_test_split_is_counted_and_said(workplace: Path, command: Co
     assert reads(workplace) == 2
 
 
+def test_whole_volumes_are_kept_beside_the_trial_and_agree_with_its_slices(workplace: Path, command: Command) -> None:
+    answer = json.loads(command("evaluate", "results/first/3", "--volumes", "--json").stdout)
+    trial, scans = workplace / "results/first/trials/3", workplace / "results/first/cohort/volumes"
+    assert [Path(path).name for path in answer["volumes"]] == ["cat.nii.gz", "dog.nii.gz"]
+    assert read_json(trial / "volumes/volumes.json") == {"schema_version": 1, "epoch": 1, "subjects": ["cat", "dog"]}
+    cohort = open_cohort(workplace / "store")
+    for subject in ensure(cohort):
+        whole = read_volume(trial / "volumes" / f"{subject.subject}.nii.gz")
+        slices = read_slices(trial / "images", subject.subject)
+        np.testing.assert_allclose(whole[subject.indices], slices, atol=2e-4)
+        for name in ("low", "high"):
+            scan = read_volume(scans / subject.subject / f"{name}.nii.gz")
+            np.testing.assert_allclose(scan[subject.indices], getattr(subject, name), atol=2e-5)
+    again = command("evaluate", "results/first/3", "--volumes")
+    assert again.code == 0, again.stderr
+    assert "whole volumes of 2 subjects are in" in again.stderr
+
+
 def spoil_nothing(workplace: Path) -> None:
     """The mistake is in the command alone."""
 
@@ -185,6 +204,7 @@ MISTAKES = {
     "other data": (change_data, ["results/first/3"], 3, "trained on other data"),
     "no store": (spoil_nothing, ["results/first/3", "--data", "nowhere"], 4, "not a prepared store"),
     "outside of a sweep": (take_out_of_sweep, ["alone"], 2, "--data"),
+    "volumes of the locked split": (spoil_nothing, ["results/first/3", "--volumes"], 2, "validation subjects only"),
     "gaps": (spoil_nothing, ["results/first/3", "--stride", "40"], 2, "leaves gaps"),
 }
 

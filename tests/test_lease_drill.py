@@ -11,10 +11,11 @@ import lease_drill
 import pytest
 from lease_drill import TRIALS
 from optuna.trial import TrialState
-from search_fixtures import epochs_trained, kinds, make_plan, make_sweep, outcomes
+from search_fixtures import epochs_trained, make_plan, make_sweep, outcomes
 
 from mrisynth.errors import MrisynthError
-from mrisynth.results.store import read_events
+from mrisynth.results.store import read_events, read_records
+from mrisynth.search.drill.toy import begun_file
 from mrisynth.search.lease import hold
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.study import open_study
@@ -34,7 +35,8 @@ def suspended(tmp_path):
         command = [sys.executable, str(HERE / "lease_drill.py"), str(sweep.root), host]
         driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8")
         drivers.append(driver)
-        wait_until(lambda: kinds(sweep).count("epoch") >= 6)
+        # In the middle of an epoch: between asking whether it may write and writing it could not know better.
+        wait_until(lambda: sum(len(read_records(begun_file(trial))) for trial in sweep.trial_directories()) >= 7)
         driver.send_signal(signal.SIGSTOP)
         return driver
 

@@ -19,11 +19,11 @@ def test_grey_runs_from_black_to_white_and_clips():
     assert (levels[..., 0] == levels[..., 2]).all()
 
 
-def test_differences_are_white_at_zero_blue_below_and_red_above():
+def test_differences_are_white_at_zero_red_below_and_blue_above_as_in_the_paper():
     below, zero, above, far = signed(np.float32([[-0.1, 0.0, 0.1, 5.0]]), WINDOW)[0].astype(int)
     assert zero.tolist() == [247, 247, 247]
-    assert below.tolist() == [5, 48, 97]
-    assert above.tolist() == far.tolist() == [103, 0, 31]
+    assert below.tolist() == [103, 0, 31]
+    assert above.tolist() == far.tolist() == [5, 48, 97]
 
 
 def test_the_signed_scale_is_as_bright_on_both_sides():
@@ -52,7 +52,7 @@ def test_the_five_tiles_are_low_generated_high_and_the_two_differences():
     low, generated, high = (np.full((2, 2), value, dtype=np.float32) for value in (0.2, 0.7, 0.6))
     values = [tile[0, 0].tolist() for tile in tiles(low, generated, high, window=WINDOW)]
     assert values[:3] == [[0] * 3, [255] * 3, [204] * 3]
-    assert values[3] == values[4] == [103, 0, 31]
+    assert values[3] == values[4] == [5, 48, 97]
 
 
 def test_a_panel_holds_each_tile_as_whole_pixels():

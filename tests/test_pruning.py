@@ -1,12 +1,34 @@
 import math
+import random
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mrisynth.search.pruning import Standing, rung_epochs, should_prune
+from mrisynth.search.pruning import (
+    Standing,
+    count_better,
+    crowding_distances,
+    non_dominated,
+    rung_epochs,
+    should_prune,
+)
+
+UP = ("maximize",)
+UP_DOWN = ("maximize", "minimize")
+
+few = st.integers(0, 6).map(float)  # few values, so that ties are common
+pairs = st.tuples(few, few)
 
 
-def stand(*values: float, family: str = "cnn", rung: int = 0) -> list[Standing]:
-    return [Standing(family, rung, value) for value in values]
+def stand(*values: float | tuple[float, ...], family: str = "cnn", rung: int = 0) -> list[Standing]:
+    return [Standing(family, rung, value if isinstance(value, tuple) else (value,)) for value in values]
+
+
+def prunes(others: list[Standing], value: float | tuple[float, ...], *, keep: float = 1 / 3, quota: int = 0) -> bool:
+    (own,) = stand(value)
+    return should_prune(others, own, directions=UP_DOWN[: len(own.values)], keep=keep, quota=quota)
 
 
 @pytest.mark.parametrize(
@@ -37,25 +59,95 @@ def test_rungs_are_fractions_of_a_trials_own_epochs(fractions, epochs, expected)
     ],
 )
 def test_the_best_third_goes_on(others, value, pruned):
-    own = Standing("cnn", 0, value)
-    assert should_prune(stand(*others), own, direction="maximize", keep=1 / 3) is pruned
+    assert prunes(stand(*others), value) is pruned
 
 
 def test_less_is_better_where_it_is_minimized():
     others = stand(0.5, 0.4, 0.3)
-    assert not should_prune(others, Standing("cnn", 0, 0.2), direction="minimize", keep=0.33)
-    assert should_prune(others, Standing("cnn", 0, 0.6), direction="minimize", keep=0.33)
+    assert not should_prune(others, Standing("cnn", 0, (0.2,)), directions=("minimize",), keep=0.33)
+    assert should_prune(others, Standing("cnn", 0, (0.6,)), directions=("minimize",), keep=0.33)
 
 
 def test_other_families_and_other_rungs_do_not_matter():
-    others = stand(9.0, 9.0, 9.0, family="gan") + stand(9.0, 9.0, 9.0, rung=1)
-    assert not should_prune(others, Standing("cnn", 0, 1.0), direction="maximize", keep=0.33)
+    assert not prunes(stand(9.0, 9.0, 9.0, family="gan") + stand(9.0, 9.0, 9.0, rung=1), 1.0)
 
 
-def test_what_is_no_number_never_goes_on():
-    assert should_prune([], Standing("cnn", 0, math.nan), direction="maximize", keep=0.9)
+@pytest.mark.parametrize("quota", [0, 5])
+def test_what_is_no_number_never_goes_on(quota):
+    assert prunes([], math.nan, quota=quota)
+    assert prunes([], (1.0, math.nan), quota=quota)
 
 
 def test_a_whole_share_is_not_lost_to_rounding():
     # 0.1 of 10 is 1.0000000000000002 or less in floating point; 0.3 of 10 are 3 trials.
-    assert not should_prune(stand(*range(1, 10)), Standing("cnn", 0, 7.5), direction="maximize", keep=0.3)
+    assert not prunes(stand(*range(1, 10)), 7.5, keep=0.3)
+
+
+def test_the_first_of_a_family_go_on_whatever_they_are():
+    others = stand(9.0, 8.0) + stand(9.0, 9.0, 9.0, family="gan")
+    assert not prunes(others, 1.0, quota=3)
+    assert prunes([*others, *stand(7.0)], 1.0, quota=3)
+
+
+@given(st.lists(few, max_size=12), few, st.integers(0, 12), st.sampled_from([0.1, 1 / 3, 0.9]))
+def test_none_is_stopped_before_the_quota_is_full_nor_the_best_ever(others, value, quota, keep):
+    pruned = prunes(stand(*others), value, keep=keep, quota=quota)
+    assert not (pruned and (len(others) < quota or value >= max(others, default=value)))
+
+
+@given(st.lists(pairs, max_size=12), pairs, st.randoms(use_true_random=False))
+def test_the_order_of_the_others_does_not_matter(others, value, shuffler: random.Random):
+    shuffled = others.copy()
+    shuffler.shuffle(shuffled)
+    assert prunes(stand(*others), value) is prunes(stand(*shuffled), value)
+
+
+@given(st.lists(few, max_size=12), few)
+def test_a_second_objective_that_says_nothing_changes_nothing(others, value):
+    both = stand(*[(other, 1.0) for other in others])
+    assert prunes(both, (value, 1.0)) is prunes(stand(*others), value)
+
+
+@settings(deadline=None)
+@given(st.lists(pairs, min_size=1, max_size=12), st.sampled_from([0.1, 1 / 3, 0.9]))
+def test_what_dominates_goes_on_where_the_dominated_does(values, keep):
+    def goes_on(index: int) -> bool:
+        return not prunes(stand(*values[:index], *values[index + 1 :]), values[index], keep=keep)
+
+    for index, (up, down) in enumerate(values):
+        for other, (other_up, other_down) in enumerate(values):
+            if other_up >= up and other_down <= down and goes_on(index):
+                assert goes_on(other)
+
+
+def test_of_several_objectives_the_earlier_front_goes_first():
+    # Up is better in the first, down in the second: 9/1 dominates all but 10/5.
+    rivals = stand((9.0, 1.0), (10.0, 5.0), (5.0, 3.0))
+    assert count_better(rivals, stand((8.0, 2.0))[0], directions=UP_DOWN) == 2
+    assert count_better(rivals, stand((11.0, 6.0))[0], directions=UP_DOWN) == 0
+    assert count_better(rivals, stand((4.0, 4.0))[0], directions=UP_DOWN) == 3
+
+
+def test_on_one_front_the_ends_go_first_and_then_the_lonely():
+    front = [(0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (6.0, 6.0), (10.0, 10.0)]
+
+    def before(own: tuple[float, float]) -> int:
+        return count_better(stand(*[each for each in front if each != own]), stand(own)[0], directions=UP_DOWN)
+
+    assert [before(point) for point in front] == [0, 4, 3, 2, 0]
+
+
+def test_what_is_no_number_stands_behind_all_others():
+    assert count_better(stand((math.nan, 0.0), (9.0, 0.0)), stand((5.0, 1.0))[0], directions=UP_DOWN) == 1
+
+
+def test_a_study_that_stored_the_first_objective_alone_goes_on_by_it():
+    old = stand(9.0, 8.0, 7.0)
+    assert prunes(old, (1.0, 0.0))
+    assert not prunes(old, (10.0, 5.0))
+
+
+def test_fronts_and_crowding():
+    costs = np.array([[0.0, 2.0], [1.0, 1.0], [2.0, 0.0], [2.0, 2.0]])
+    assert non_dominated(costs).tolist() == [True, True, True, False]
+    assert crowding_distances(costs[:3]).tolist() == [math.inf, 2.0, math.inf]

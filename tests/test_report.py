@@ -30,13 +30,13 @@ from results_fixtures import (
 
 from mrisynth.results.index import Index, Indexer, build_index, read_index, write_index
 from mrisynth.results.published import PUBLISHED, PublishedScores
+from mrisynth.results.ranking import ranks, spearman
 from mrisynth.results.report import scores as score_tables
 from mrisynth.results.report import write_report
 from mrisynth.results.report.curves import fit_losses, patch_psnr
 from mrisynth.results.report.facts import changes, significance
 from mrisynth.results.report.latex import escape, latex
 from mrisynth.results.report.panels import choose_scene, difference_pictures, image_pictures
-from mrisynth.results.report.ranking import ranks, spearman
 from mrisynth.results.report.selection import Family, choose_families
 from mrisynth.results.report.settings import settings_table
 from mrisynth.results.report.words import decimals, evenly

@@ -15,7 +15,7 @@ def search(name: str, seed: int, trials: int, study: optuna.Study | None = None)
     return [trial.params for trial in study.trials]
 
 
-@pytest.mark.parametrize("name", ["random", "tpe"])
+@pytest.mark.parametrize("name", ["random", "tpe", "nsga2"])
 def test_the_same_seed_suggests_the_same(name):
     assert search(name, 3, 14) == search(name, 3, 14)
     assert search(name, 3, 14) != search(name, 4, 14)
@@ -42,18 +42,59 @@ def test_what_was_told_decides_what_comes_next():
     assert first[10:] != second[10:]
 
 
-@pytest.mark.parametrize("after", [3, 12])
-def test_a_half_asked_trial_is_completed_as_if_undisturbed(after):
-    whole = search("tpe", 5, after + 1)
+def test_nsga2_breeds_from_what_was_good():
+    late = [params["x"] for params in search("nsga2", 0, 120)][80:]
+    assert sum(abs(x - 0.3) for x in late) / len(late) < 0.2  # random: 0.29
+
+
+@pytest.mark.parametrize(("name", "after"), [("tpe", 3), ("tpe", 12), ("nsga2", 3), ("nsga2", 25)])
+def test_a_half_asked_trial_is_completed_as_if_undisturbed(name, after):
+    whole = search(name, 5, after + 1)
     study = optuna.create_study(direction="maximize")
-    search("tpe", 5, after, study)
+    search(name, 5, after, study)
     half = study.ask()
     half.suggest_float("x", 0.0, 1.0)
     # A new process: another sampler object, which finds one parameter stored.
-    study.sampler = SeededSampler("tpe", 5)
+    study.sampler = SeededSampler(name, 5)
     again = optuna.Trial(study, half._trial_id)
     suggest_stub(again)
     assert again.params == whole[-1]
+
+
+def suggest_few(trial):
+    """Six points, half of them behind a choice."""
+    kind = trial.suggest_categorical("kind", ["plain", "bent"])
+    return trial.suggest_int("bend", 0, 2) if kind == "bent" else trial.suggest_int("height", 0, 2)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_tpe_has_learned_from_is_not_tried_again_while_there_is_anything_else(seed):
+    study = optuna.create_study(direction="maximize", sampler=SeededSampler("tpe", seed))
+    for _ in range(22):
+        trial = study.ask()
+        trial.suggest_categorical("single", ["only"])
+        kind = trial.suggest_categorical("kind", ["plain", "bent"])
+        study.tell(trial, trial.suggest_int("bend" if kind == "bent" else "height", 0, 14))
+    points = [tuple(sorted(trial.params.items())) for trial in study.trials]
+    assert all(points.index(point) == number for number, point in enumerate(points) if number >= 10)
+
+
+def test_when_every_point_was_tried_they_come_again():
+    study = optuna.create_study(direction="maximize", sampler=SeededSampler("tpe", 0))
+    for _ in range(14):
+        trial = study.ask()
+        study.tell(trial, suggest_few(trial))
+    assert len(study.trials) == 14
+
+
+def test_a_point_that_was_lost_may_come_again():
+    study = optuna.create_study(direction="maximize", sampler=SeededSampler("tpe", 0))
+    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, params={}, distributions={}))
+    for value in (0.0, 1.0):
+        trial = study.ask()
+        trial.suggest_categorical("one", ["only"])
+        study.tell(trial, value)
+    assert [trial.params for trial in study.trials[1:]] == [{"one": "only"}] * 2
 
 
 def test_a_seed_depends_on_every_part():

@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
+from mrisynth.models import ADVERSARIES, GENERATORS
 from mrisynth.search.space import (
     Infeasible,
     Space,
@@ -20,6 +21,7 @@ from mrisynth.search.space import (
     trial_sizes,
     with_overrides,
 )
+from mrisynth.search.stand_ins import RandomTrial
 from mrisynth.shipped import search_spaces
 from mrisynth.training.config import TrialConfig
 
@@ -27,6 +29,8 @@ SHIPPED = sorted(path.stem for path in search_spaces().glob("*.yaml"))
 QUESTIONS = [name for name in SHIPPED if name.startswith("question-")]
 SEARCHING = [name for name in SHIPPED if name not in (*QUESTIONS, "published")]
 DOCS = Path(__file__).parents[1] / "docs" / "spaces.md"
+BUILT = 30
+"""How many different networks of a space are built: the rest differ from them in no more than numbers."""
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
 
 SMALL = """\
@@ -80,14 +84,15 @@ def asked(space: Space, params: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SEARCHING)
-def test_shipped_spaces_suggest_only_what_can_be_trained(name: str) -> None:
-    space = load_space(name)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+def test_shipped_spaces_suggest_only_what_can_be_built(name: str) -> None:
+    space, trial, networks = load_space(name), RandomTrial(1), set()
     for _ in range(200):
-        config = TrialConfig.parse(space.suggest(study.ask()))
-        config.generator.check_size(config.patches.size)
-        if config.adversary:
-            config.adversary.check_size(config.patches.size)
+        config = TrialConfig.parse(space.suggest(trial))  # checks patch sizes, too
+        dumped = config.dump()
+        parts = [config.patches.size, dumped[dumped["generator"]], dumped.get(dumped.get("adversary"))]
+        if (network := json.dumps(parts)) not in networks and len(networks) < BUILT:
+            networks.add(network)
+            config.count_parameters()  # builds them, without numbers in them
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -112,13 +117,24 @@ def test_questions_run_each_of_their_arms_with_three_seeds(name: str) -> None:
 
 def test_the_shipped_spaces_are_listed_with_their_descriptions() -> None:
     listed = list_spaces()
-    assert {"smoke", "demo", "cnn", "gan"} <= set(listed)
+    assert {"smoke", "demo", "cnn", "gan", "losses", "kernels", "patches", "everything"} <= set(listed)
     assert listed["smoke"] == load_space("smoke").description
 
 
 def test_smoke_and_gan_reach_both_families() -> None:
     for name in ("smoke", "gan"):
         assert {config.family for config in sample_configs(load_space(name), 40)} == {"cnn", "gan"}
+
+
+def test_everything_reaches_every_family_and_every_architecture() -> None:
+    configs = sample_configs(load_space("everything"), 120)
+    assert {config.family for config in configs} == {"forest", "cnn", "gan"}
+    assert {config.generator.name for config in configs} == set(GENERATORS)
+    assert {config.adversary.name for config in configs if config.adversary} == set(ADVERSARIES)
+
+
+def test_losses_searches_weights_alone() -> None:
+    assert all(path.startswith("losses.") for path in load_space("losses").search)
 
 
 def test_gan_reaches_every_generator_and_every_adversary() -> None:
@@ -202,6 +218,84 @@ def test_anchors_and_merges_are_resolved() -> None:
     text = "budget: {trials: 1}\nfixed: &f {epochs: 2}\nsearch:\n  generator: [unet]\n"
     text += "trials:\n  a: {<<: *f, generator: unet}\n"
     assert parse_space(text, "my.yaml").trials["a"].epochs == 2
+
+
+def test_conditions_that_exclude_one_another_over_what_they_depend_on_are_refused() -> None:
+    text = "dcgan.depth: {int: [3, 4]}\nepochs: {int: [5, 6], when: {dcgan.depth: 4, generator: unet}}"
+    assert "epochs is never used: it needs" in only_mistake(minimal(text))
+    assert parse_space(minimal(text.replace("generator: unet", "generator: dcgan")), "my.yaml").warnings == ()
+
+
+def test_what_a_parameter_needs_by_itself_and_its_when_may_not_exclude_one_another() -> None:
+    text = "adversary: [none, pooled]\nlosses.adversarial: {choice: [1], when: {adversary: none}}"
+    assert "it needs adversary: not none and adversary: none, which exclude one another" in only_mistake(minimal(text))
+
+
+def test_mistakes_inside_a_value_have_their_column() -> None:
+    assert only_mistake(minimal("epochs: {int: [0, 3]}")).startswith("space my.yaml, line 4, column 18: epochs is 0")
+    assert only_mistake(minimal("select: [last, bset]")).startswith("space my.yaml, line 4, column 18: select is bset")
+
+
+# Constraints
+
+
+def constrained(constraints: str) -> str:
+    return minimal("unet.filters: {int: [4, 32]}", f"budget: {{trials: 3}}\nconstraints: {constraints}\n")
+
+
+def test_constraints_are_read() -> None:
+    space = parse_space(constrained("{seam: {max: 1.5}, generator_parameters: {min: 1e3, max: 2e6}}"), "my.yaml")
+    assert list(map(str, space.bounds)) == [
+        "seam <= 1.5",
+        "generator_parameters >= 1,000",
+        "generator_parameters <= 2,000,000",
+    ]
+    assert with_overrides(space, ["constraints.seam.max=2"]).limits["seam"] == {"max": 2.0}
+
+
+def test_a_suggestion_beyond_a_size_is_infeasible_and_says_by_how_much() -> None:
+    space = parse_space(constrained("{generator_parameters: {max: 1e6}}"), "my.yaml")
+    with pytest.raises(
+        Infeasible, match="generator_parameters is 1,829,025; the space wants at most 1,000,000"
+    ) as caught:
+        asked(space, {"generator": "unet", "unet.filters": 16})
+    assert caught.value.excesses == {"generator_parameters <= 1,000,000": pytest.approx(0.829025)}
+    assert asked(space, {"generator": "unet", "unet.filters": 8})["unet"]["filters"] == 8
+    assert space.feasibility.broken["generator_parameters <= 1,000,000"] == space.feasibility.beyond > 0
+
+
+def test_what_a_trial_does_not_have_is_not_bounded() -> None:
+    space = parse_space(constrained("{adversary_parameters: {max: 1}}"), "my.yaml")
+    assert space.feasibility.beyond == 0
+
+
+def test_a_named_trial_beyond_a_size_is_no_point_of_the_space() -> None:
+    space = parse_space(constrained("{generator_parameters: {max: 1e6}}"), "my.yaml")
+    encoding = space.encode(TrialConfig.parse({"generator": "unet", "unet": {"filters": 16}}))
+    assert encoding.params is None
+    assert "at most 1,000,000" in encoding.misfits[0]
+
+
+@pytest.mark.parametrize(
+    ("constraints", "sentence"),
+    [
+        ("{seam: 1.5}", "constraints.seam is 1.5; write {max: 1.5} or {min: 30}"),
+        ("{seem: {max: 1}}", "'seem' is neither a metric nor a size; did you mean 'seam'?"),
+        ("{seam: {maximum: 1}}", "unknown key 'constraints.seam.maximum'; did you mean 'max'?"),
+        ("{seam: {max: 2M}}", "constraints.seam.max is 2M; it must be a number"),
+        ("{seam: {max: -1}}", "no trial can keep to seam <= -1: seam is never below 0"),
+        ("{psnr: {min: 101}}", "psnr is never above 100"),
+        ("{ssim: {min: 0.9, max: 0.8}}", "has a min of 0.9 above its max of 0.8"),
+        ("{ssim: {}}", "has no bound"),
+        ("seam", "it must be a mapping"),
+        ("{generator_parameters: {max: 10}}", "of 1000 random suggestions break generator_parameters <= 10"),
+    ],
+)
+def test_mistakes_in_constraints(constraints: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrialConfig, "count_parameters", lambda _: (1000, None))
+    found = only_mistake(constrained(constraints))
+    assert found.startswith("space my.yaml, line 2, column ")
+    assert sentence in found
 
 
 # What is suggested
@@ -424,9 +518,9 @@ def test_the_sizes_of_named_trials() -> None:
 def test_mistakes_in_named_trials_have_their_line() -> None:
     text = "trials:\n  one:\n    generator: unet\n    unet:\n      levelz: 3\n  two: 3\npublished: [onee, two]\n"
     assert mistakes(text) == [
-        "space my.yaml, line 5: trial one: unknown parameter 'unet.levelz'; did you mean 'unet.levels'?",
-        "space my.yaml, line 6: trial two: a trial's config must be a mapping of parameters, not int",
-        "space my.yaml, line 7: unknown trial onee; did you mean 'one'?",
+        "space my.yaml, line 5, column 7: trial one: unknown parameter 'unet.levelz'; did you mean 'unet.levels'?",
+        "space my.yaml, line 6, column 3: trial two: a trial's config must be a mapping of parameters, not int",
+        "space my.yaml, line 7, column 13: unknown trial onee; did you mean 'one'?",
     ]
 
 
@@ -476,6 +570,10 @@ def test_fixed_parameters_beside_named_trials_alone_are_refused() -> None:
         ("epochs: {int: [1, 2], when: {generator: }}", "write {generator: value}"),
         ("epochs: {int: [1, 2], when: unet}", "write {parameter: value}"),
         ("epochs: {int: [1, 2], when: {epochs: 1}}", "wait for one another"),
+        (
+            "dcgan.depth: {choice: [2], when: {generator: unet}}",
+            "dcgan.depth is never used: it needs generator: dcgan and generator: unet, which exclude one another",
+        ),
     ],
 )
 def test_mistakes_in_the_search_are_named_with_their_line(line: str, sentence: str) -> None:
@@ -483,7 +581,7 @@ def test_mistakes_in_the_search_are_named_with_their_line(line: str, sentence: s
     assert found.startswith("space my.yaml, line ")
     assert sentence in found
     if "wait" not in sentence:
-        assert found.startswith("space my.yaml, line 4: ")
+        assert found.startswith("space my.yaml, line 4, column ")
 
 
 @pytest.mark.parametrize(
@@ -495,13 +593,15 @@ def test_mistakes_in_the_search_are_named_with_their_line(line: str, sentence: s
         ("objectives: {mae: max}", "write 'mae: minimize'"),
         ("objectives: {}", "objectives is empty"),
         ("objectives: psnr", "it must be a mapping"),
-        ("sampler: tpee", "sampler is tpee; it must be tpe or random"),
+        ("sampler: tpee", "sampler is tpee; it must be tpe, nsga2, random or grid"),
         ("pruner: halving", "write {halving: "),
         ("pruner: {median: {}}", "unknown pruner 'median'"),
         ("pruner: {halving: {rungs: [0.3, 0.1], keep: 0.5}}", "each larger than the one before"),
         ("pruner: {halving: {rungs: [0.3, 1.0], keep: 0.5}}", "fractions between 0 and 1"),
         ("pruner: {halving: {rungs: [0.3], keep: 1}}", "pruner.halving.keep is 1; it must be less than 1"),
         ("pruner: {halving: {rungs: [0.3]}}", "pruner.halving.keep is missing"),
+        ("pruner: {halving: {rungs: [0.3], keep: 0.3, quota: -1}}", "pruner.halving.quota is -1; it must be greater"),
+        ("pruner: {halving: {rungs: [0.3], keep: 0.3, quoat: 1}}", "did you mean 'quota'?"),
         ("resources: {cpu: 0}", "resources.cpu is 0; it must be greater than 0"),
         ("resources: {gpu: 1.5}", "resources.gpu is 1.5; it must be auto"),
         ("resources: {gpus: 1}", "unknown key 'resources.gpus'; did you mean 'gpu'?"),
@@ -521,7 +621,9 @@ def test_mistakes_in_the_search_are_named_with_their_line(line: str, sentence: s
 def test_mistakes_elsewhere_are_named_with_their_line(line: str, sentence: str) -> None:
     found = mistakes(minimal("", f"budget: {{trials: 3}}\n{line}\n"))
     assert sentence in found[0]
-    assert all(mistake.startswith(("space my.yaml, line 2: ", "space my.yaml, line 4: ")) for mistake in found)
+    assert all(
+        mistake.startswith(("space my.yaml, line 2, column ", "space my.yaml, line 4, column ")) for mistake in found
+    )
     assert len(found) == 1
 
 
@@ -533,7 +635,7 @@ def test_mistakes_elsewhere_are_named_with_their_line(line: str, sentence: str) 
         ("budget: {trials: many}", "budget.trials is many"),
         ("budget: {trials: 1.5}", "budget.trials is 1.5"),
         ("budget: {hours: -1}", "budget.hours is -1"),
-        ("budget: {gpu_hours: 1}", "unknown key 'budget.gpu_hours'"),
+        ("budget: {gpus: 1}", "unknown key 'budget.gpus'"),
     ],
 )
 def test_a_budget_is_positive_and_required(budget: str, sentence: str) -> None:
@@ -578,7 +680,7 @@ def test_a_space_that_is_sometimes_infeasible_warns() -> None:
 
 def test_two_numbers_for_a_float_warn_because_a_range_was_probably_meant() -> None:
     (warning,) = parse_space(minimal("losses.l1: [0.1, 300]"), "my.yaml").warnings
-    assert warning.startswith("space my.yaml, line 4: losses.l1 is a choice between two numbers")
+    assert warning.startswith("space my.yaml, line 4, column 3: losses.l1 is a choice between two numbers")
     assert "{float: [0.1, 300], log: true}" in warning
     assert parse_space(minimal("losses.l1: {choice: [0.1, 300]}"), "my.yaml").warnings == ()
     assert parse_space(minimal("losses.l1: [0.1, 1, 300]"), "my.yaml").warnings == ()
@@ -589,8 +691,8 @@ def test_two_numbers_for_a_float_warn_because_a_range_was_probably_meant() -> No
     [
         ("", "is empty"),
         ("- a\n", "is a list, not a mapping"),
-        ("a: [1\nb: 2\n", "line 2: not valid YAML"),
-        ("a: 1\nb: 2\na: 3\n", 'line 3: not valid YAML: found duplicate key "a"'),
+        ("a: [1\nb: 2\n", "line 2, column 2: not valid YAML"),
+        ("a: 1\nb: 2\na: 3\n", 'line 3, column 1: not valid YAML: found duplicate key "a"'),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
         ("a: \x00\n", "not valid YAML"),
         ("search: [generator]\nbudget: {trials: 1}\n", "'search' is [\"generator\"]; it must be a mapping"),
@@ -656,12 +758,13 @@ def test_an_override_reaches_into_a_nested_block() -> None:
         ("epochz=3", "--set epochz: unknown parameter 'epochz'; did you mean 'epochs'?"),
         ("epochs=three", "--set epochs: epochs is three; it must be an integer"),
         ("epochs='3'", "--set epochs: epochs is 3; it must be an integer"),
-        ("epochs=[1", "--set epochs, line 1: not valid YAML"),
+        ("epochs=[1", "--set epochs, line 1, column 3: not valid YAML"),
         ("generator=unte", "--set generator: generator is unte"),
         ("budget.trials=x", "--set budget.trials: budget.trials is x"),
         ("budget.trialz=3", "--set budget.trialz: unknown key 'budget.trialz'"),
         ("search.epochs={int: [3, 1]}", "--set search.epochs: epochs is a range from 3 to 1"),
-        ("sampler=grid", "--set sampler: sampler is grid"),
+        ("sampler=gird", "--set sampler: sampler is gird"),
+        ("sampler=grid", "space small.yaml, line 13, column 3: losses.l1 is a range"),
     ],
 )
 def test_a_wrong_override_is_refused_by_its_name(override: str, sentence: str) -> None:

@@ -113,7 +113,7 @@ def test_a_trial_is_told_once(journal):
 def test_several_objectives_are_told_in_their_order(journal):
     study = reopen(journal, BOTH)
     number = asked(study)
-    record_rung(study, number, Standing("cnn", 0, 8.0), epoch=2, pruned=False)
+    record_rung(study, number, Standing("cnn", 0, (8.0,)), epoch=2, pruned=False)
     tell(study, number, Outcome("completed", "", values={"mae": 0.1, "psnr": 20.0}))
     assert find_trial(study, number).values == [20.0, 0.1]
 
@@ -122,7 +122,7 @@ def test_several_objectives_can_be_pruned_and_asked_on(journal):
     study = reopen(journal, BOTH)
     for _ in range(14):
         number = asked(study)
-        record_rung(study, number, Standing("cnn", 0, 8.0), epoch=2, pruned=True)
+        record_rung(study, number, Standing("cnn", 0, (8.0,)), epoch=2, pruned=True)
         tell(study, number, Outcome("pruned", "", rung=2))
     assert find_trial(study, asked(study)).params
 
@@ -130,10 +130,10 @@ def test_several_objectives_can_be_pruned_and_asked_on(journal):
 def test_rungs_are_kept_with_their_verdicts(journal):
     study = reopen(journal)
     first, second = asked(study), asked(study)
-    record_rung(study, first, Standing("cnn", 0, 8.0), epoch=2, pruned=False)
-    record_rung(study, second, Standing("gan", 1, 7.0), epoch=6, pruned=True)
+    record_rung(study, first, Standing("cnn", 0, (8.0,)), epoch=2, pruned=False)
+    record_rung(study, second, Standing("gan", 1, (7.0,)), epoch=6, pruned=True)
     again = reopen(journal)
-    assert list(standings(again, 1, but=first)) == [Standing("gan", 1, 7.0)]
+    assert list(standings(again, 1, but=first)) == [Standing("gan", 1, (7.0,))]
     assert [find_verdict(again, first, 0), find_verdict(again, second, 1), find_verdict(again, first, 1)] == [
         False,
         True,
@@ -157,3 +157,12 @@ def test_a_waiting_trial_runs_when_it_is_taken(journal):
     take_trial(study, 0)
     assert find_trial(study, 0).state == TrialState.RUNNING
     assert isinstance(take_trial(study, 0), optuna.Trial)
+
+
+def test_a_standing_that_an_older_version_stored_is_read(journal):
+    study = reopen(journal, BOTH)
+    old, new = asked(study), asked(study)
+    optuna.Trial(study, old).set_user_attr("rung:0", {"epoch": 2, "value": 8.0, "family": "cnn", "pruned": False})
+    record_rung(study, new, Standing("cnn", 0, (9.0, 0.5)), epoch=2, pruned=False)
+    assert list(standings(study, 0, but=-1)) == [Standing("cnn", 0, (8.0,)), Standing("cnn", 0, (9.0, 0.5))]
+    assert find_verdict(study, old, 0) is False

@@ -20,7 +20,7 @@ from training_fixtures import cnn, gan
 from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.models import DcsrnConfig
 from mrisynth.results.store import TrialDirectory, read_slices, read_yaml
-from mrisynth.training import checkpoint
+from mrisynth.training import checkpoint, trial
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.diagnosis import TrialRejected
 from mrisynth.training.metrics import METRICS
@@ -82,7 +82,10 @@ def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_a_record_comes_after_each_epoch_with_its_checkpoint_on_disk(store: Path, tmp_path: Path) -> None:
+def test_a_record_comes_after_each_epoch_with_its_checkpoint_on_disk(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "CHECKPOINT_COST", np.inf)
     epochs = []
     for record in run(small_gan(), store=store, directory=tmp_path, rungs=(1,), attempt="first"):
         header = checkpoint.read_header(state_of(tmp_path))
@@ -94,6 +97,45 @@ def test_a_record_comes_after_each_epoch_with_its_checkpoint_on_disk(store: Path
         assert record["exact"]
         epochs.append((record["epoch"], record["final"], record["scores"] is not None))
     assert epochs == [(1, False, True), (2, False, False), (3, True, True)]
+
+
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints that may cost next to nothing."""
+    monkeypatch.setattr(trial, "CHECKPOINT_COST", 1e-9)
+
+
+@pytest.mark.usefixtures("seldom")
+def test_checkpoints_stand_at_least_at_the_first_epoch_the_rungs_and_the_end(store: Path, tmp_path: Path) -> None:
+    config, saved = small_cnn(epochs=5), []
+    for record in run(config, store=store, directory=tmp_path, rungs=(3,)):
+        saved.append(checkpoint.read_header(state_of(tmp_path))["epoch"])
+        assert lines(tmp_path)[-1] == record
+    assert saved == [1, 1, 3, 3, 5]
+
+
+@pytest.mark.usefixtures("seldom")
+def test_killed_between_checkpoints_it_ends_the_same(store: Path, tmp_path: Path) -> None:
+    config, again = small_cnn(epochs=4), []
+    list(run(config, store=store, directory=tmp_path / "whole"))
+    for record in run(config, store=store, directory=tmp_path / "killed"):
+        if record["epoch"] == 3:
+            shutil.copytree(tmp_path / "killed", tmp_path / "left")
+    for record in run(config, store=store, directory=tmp_path / "left"):
+        again.append(record["epoch"])
+        assert [line["epoch"] for line in lines(tmp_path / "left")] == list(range(1, record["epoch"] + 1))
+    assert again == [2, 3, 4]
+    assert_same_end(tmp_path / "left", tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("seldom")
+def test_closed_between_checkpoints_it_keeps_what_it_trained(store: Path, tmp_path: Path) -> None:
+    records = run(small_cnn(epochs=4), store=store, directory=tmp_path)
+    while next(records)["epoch"] < 3:
+        pass
+    records.close()
+    assert checkpoint.read_header(state_of(tmp_path))["epoch"] == 3
+    assert [record["epoch"] for record in run(small_cnn(epochs=4), store=store, directory=tmp_path)] == [4]
 
 
 def test_a_finished_trial_left_everything_behind(finished: Path) -> None:

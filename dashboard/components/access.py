@@ -33,7 +33,7 @@ def admit() -> bool:
     if not _is_loopback(st.get_option("server.address")):
         raise UsageError(
             "this dashboard is bound to an address that others can reach, and no login is configured: start it with "
-            "`mrisynth dashboard`, which binds to this machine alone, or configure a login (docs/dashboard.md)"
+            "`mrisynth dashboard`, which binds to this machine alone, or configure a login (SECURITY.md)"
         )
     return True
 

@@ -5,14 +5,14 @@ import pandas as pd
 from components import words
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import BASELINES
+from mrisynth.results.leaderboard import BASELINES, breaking
 
 _OUTCOME_COLOUR = alt.Scale(domain=list(words.COLOURS), range=list(words.COLOURS.values()))
 _HEIGHT = 340
 
 
 def scored_frame(index: Index, trials: pd.DataFrame, metric: str, *, by_time: bool) -> pd.DataFrame:
-    """Completed and pruned trials in order, with the best score of the completed ones so far.
+    """Completed and pruned trials in order, with the best score so far of those that completed and break no constraint.
 
     Returns:
         Columns trial, name, outcome, at (trial number or moment), value, best.
@@ -23,7 +23,7 @@ def scored_frame(index: Index, trials: pd.DataFrame, metric: str, *, by_time: bo
     kept = trials[trials["outcome"].isin(["completed", "pruned"]) & trials[column].notna()].copy()
     kept["at"], kept["value"] = kept["ended"] if by_time else kept["trial"], kept[column]
     kept = kept[kept["at"].notna()].sort_values(["at", "trial"])
-    completed = kept["value"].where(kept["outcome"] == "completed")
+    completed = kept["value"].where((kept["outcome"] == "completed") & ~kept["trial"].isin(list(breaking(index))))
     kept["best"] = completed.cummax().ffill() if index.direction(metric) == "maximize" else completed.cummin().ffill()
     return kept[["trial", "name", "outcome", "at", "value", "best"]]
 

@@ -31,6 +31,11 @@ def best_tiles(index: Index, best: dict[str, Any] | None) -> None:
     columns[0].metric(label, words.number(best["values"].get(metric)), help=words.metric_help(index, metric))
     for column, baseline in zip(columns[1:], BASELINES, strict=True):
         gain_tile(column, index, metric, baseline, best["gains"].get(baseline))
+    if best["breaks"]:
+        st.warning(
+            f"It breaks {' and '.join(best['breaks'])}: no completed trial keeps to every constraint.",
+            icon=":material/warning:",
+        )
 
 
 def gain_tile(column: Any, index: Index, metric: str, baseline: str, gain: dict[str, float] | None) -> None:

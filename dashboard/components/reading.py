@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,8 @@ import streamlit as st
 
 from mrisynth.errors import MrisynthError, UsageError
 from mrisynth.results.index import Index, open_index, read_index
-from mrisynth.results.slices import Floats, ShownSlices, read_shown, read_slices
+from mrisynth.results.leaderboard import top
+from mrisynth.results.slices import Floats, ShownSlices, StoredSlices, read_shown, read_slices, read_stored
 from mrisynth.results.store import SweepDirectory, list_sweeps
 
 VARIABLE = "MRISYNTH_RESULTS"
@@ -56,6 +58,19 @@ def history_frame(index: Index, trials: list[int]) -> pd.DataFrame:
     return history.drop(columns="key")
 
 
+def ranking(index: Index, metric: str | None = None) -> list[int]:
+    """The trials' numbers, best first, by a metric (default: the first objective)."""
+    return _kept_ranking(index.manifest["sweep"], index.manifest["written"], metric, index)
+
+
+def subject_frame(index: Index, trials: Sequence[int], metric: str) -> pd.DataFrame:
+    """What some trials scored on each subject: columns trial, subject, metric, value."""
+    wanted = pc.and_(
+        pc.is_in(index.subjects["trial"], pa.array(trials, pa.int64())), pc.equal(index.subjects["metric"], metric)
+    )
+    return index.subjects.filter(wanted).to_pandas()
+
+
 def shown_subjects(sweep: SweepDirectory) -> list[str]:
     """The subjects of whom slices are kept, by name."""
     if not sweep.slices.is_dir():
@@ -85,6 +100,16 @@ def generated_stamp(sweep: SweepDirectory, trial: int, subject: str) -> tuple[in
     return _stamp(sweep.trial(trial).images / f"{subject}.npz")
 
 
+def load_stored(folder: Path, name: str) -> StoredSlices:
+    """Slices as they are stored, 16-bit steps, exact and small.
+
+    Args:
+        folder: a trial's `images` (name: one of `shown_subjects`), or a subject's folder in `sweep.slices`.
+        name: the file's name without its ending; for scans "low" or "high".
+    """
+    return _kept_stored(str(folder), name, _stamp(folder / f"{name}.npz"))
+
+
 def _latest(sweep: SweepDirectory) -> tuple[int, str]:
     return max(_stamp(sweep.heartbeat)[0], _stamp(sweep.sweep_yaml)[0]), sweep.name
 
@@ -109,6 +134,11 @@ def _kept_trials(_index: Index, sweep: str, written: str) -> pd.DataFrame:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
+def _kept_ranking(sweep: str, written: str, metric: str | None, _index: Index) -> list[int]:
+    return [row["trial"] for row in top(_index, by=metric)]
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
 def _kept_shown(folder: str, stamp: tuple[int, int]) -> ShownSlices:
     return read_shown(Path(folder))
 
@@ -116,3 +146,8 @@ def _kept_shown(folder: str, stamp: tuple[int, int]) -> ShownSlices:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _kept_slices(folder: str, subject: str, stamp: tuple[int, int]) -> Floats:
     return read_slices(Path(folder), subject)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _kept_stored(folder: str, name: str, stamp: tuple[int, int]) -> StoredSlices:
+    return read_stored(Path(folder), name)

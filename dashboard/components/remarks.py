@@ -18,6 +18,8 @@ from mrisynth.results.notes import (
 )
 from mrisynth.results.store import SweepDirectory
 
+_FAILED = "why a remark was not kept"
+
 
 def load(sweep: SweepDirectory) -> dict[int, Note]:
     """What people wrote, by trial; a damaged file is a sentence on the page, and no notes."""
@@ -40,46 +42,35 @@ def edit(sweep: SweepDirectory, trial: int) -> None:
     """Star, tags and note of one trial."""
     notes = load(sweep)
     note = notes.get(trial, Note())
-    _announce()
+    if said := st.session_state.pop(_FAILED, None):
+        st.error(plain(said), icon=":material/error:")
     star(sweep, [trial], notes)
+    box, seen = f"note on {trial} of {sweep.name}", f"note seen on {trial} of {sweep.name}"
+    if box not in st.session_state:  # the box is new on the page, and shows what stands in the file now
+        st.session_state[seen] = note.text
     with st.form(f"remarks on {trial}"):
         tags = st.multiselect(
             "Tags",
             sorted({*all_tags(notes.values()), *note.tags}),
             list(note.tags),
+            key=f"tags of {trial} of {sweep.name}",
             accept_new_options=True,
             max_selections=MOST_TAGS,
         )
-        text = st.text_area("Note", note.text, max_chars=LONGEST_NOTE, help="shown as text, never as markup")
+        text = st.text_area("Note", note.text, key=box, max_chars=LONGEST_NOTE)
         if st.form_submit_button("Keep", icon=":material/save:"):
-            changes: list[Callable[[], None]] = []
-            if tuple(sorted(tags)) != note.tags:
-                changes.append(lambda: set_tags(sweep, trial, tags))
-            if text != note.text:
-                changes.append(lambda: set_text(sweep, trial, seen=_seen(sweep, trial, note), text=text))
-            _keep(*changes)
-    _remember(sweep, trial, note)
+            _keep(
+                lambda: set_tags(sweep, trial, tags),
+                lambda: set_text(sweep, trial, seen=st.session_state[seen], text=text),
+                lambda: st.session_state.update({seen: text}),
+            )
 
 
-def _keep(*changes: Callable[[], None]) -> None:
+def _keep(*changes: Callable[[], object]) -> None:
     """Make the changes, and draw the page again with them."""
     try:
         for change in changes:
             change()
     except MrisynthError as error:
-        st.session_state["what became of a remark"] = f"{error}."
+        st.session_state[_FAILED] = f"{error}."
     st.rerun()
-
-
-def _announce() -> None:
-    if said := st.session_state.pop("what became of a remark", None):
-        st.error(plain(said), icon=":material/error:")
-
-
-def _seen(sweep: SweepDirectory, trial: int, now: Note) -> str:
-    """The text that was on the page when the reader began to write, not the one that stands in the file now."""
-    return str(st.session_state.get(("seen", sweep.name, trial), now.text))
-
-
-def _remember(sweep: SweepDirectory, trial: int, note: Note) -> None:
-    st.session_state["seen", sweep.name, trial] = note.text

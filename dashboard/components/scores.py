@@ -4,9 +4,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
+from components import reading
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import BASELINES, ranking
+from mrisynth.results.leaderboard import BASELINES
 
 
 def by_subject(index: Index, metric: str) -> pd.DataFrame:
@@ -21,7 +22,7 @@ def gain_frame(index: Index, metric: str) -> pd.DataFrame:
 
 def ranks(index: Index, metric: str) -> dict[int, int]:
     """Trial to its place, from 1, in the order of `leaderboard.top`."""
-    return _ranks(index, *_key(index), metric)
+    return {trial: place + 1 for place, trial in enumerate(reading.ranking(index, metric))}
 
 
 def _key(index: Index) -> tuple[str, str]:
@@ -47,8 +48,3 @@ def _gain_frame(_index: Index, sweep: str, written: str, metric: str) -> pd.Data
         columns[f"mean gain over {baseline}"] = gained.mean(axis=1)
         columns[f"minimum gain over {baseline}"] = gained.min(axis=1)
     return pd.DataFrame(columns, index=scores.index)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _ranks(_index: Index, sweep: str, written: str, metric: str) -> dict[int, int]:
-    return {trial: place + 1 for place, trial in enumerate(ranking(_index, by=metric))}

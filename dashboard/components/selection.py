@@ -4,7 +4,6 @@ What a URL says is only ever compared with what exists; it is never made into a 
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import streamlit as st
 from components.words import plain
@@ -88,14 +87,16 @@ def chosen_trial(trials: list[int], labels: Mapping[int, str]) -> int | None:
     )
 
 
+def open_trial(sweep: SweepDirectory, trial: int) -> None:
+    """Go to a trial's page."""
+    st.switch_page("views/trial.py", query_params={"sweep": sweep.name, "trial": str(trial)})
+
+
 def compare_link(sweep: SweepDirectory, trials: list[int]) -> None:
     """A link to the page on which trials stand side by side."""
-    page = "views/compare.py"
-    if not (Path(__file__).parent.parent / page).is_file():
-        return
-    numbers = ",".join(map(str, trials))
+    label, numbers = f"Compare {len(trials)} trials", ",".join(map(str, trials))
     query = {"sweep": sweep.name, "trials": numbers}
-    st.page_link(page, label=f"Compare {len(trials)} trials", icon=":material/compare:", query_params=query)
+    st.page_link("views/compare.py", label=label, icon=":material/compare:", query_params=query)
 
 
 def _keep(name: str, value: str) -> None:

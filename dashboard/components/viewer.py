@@ -43,7 +43,7 @@ def show(sweep: SweepDirectory, trial: int) -> None:
 
 
 def _picture(shown: ShownSlices, generated: Floats, index: int, title: str) -> None:
-    position, window = shown.indices.index(index), _window(shown)
+    position, window = shown.indices.index(index), window_of(shown)
     picture = panel(
         shown.low[position],
         generated[position],
@@ -56,12 +56,12 @@ def _picture(shown: ShownSlices, generated: Floats, index: int, title: str) -> N
     st.image(png(picture), width=picture.width, output_format="PNG")
     st.caption(
         f"Low, generated and high share one grey window: black is {window.black:.2f}, white is {window.white:.2f}, on "
-        "intensities from 0 to 1. Both differences share one scale: white where the images are equal, blue where the "
-        f"generated one is darker, red where it is brighter, up to ±{window.limit:.2f}."
+        "intensities from 0 to 1. Both differences share one scale: white where the images are equal, red where the "
+        f"generated one is darker, blue where it is brighter, up to ±{window.limit:.2f}."
     )
 
 
-def _window(shown: ShownSlices) -> Window:
+def window_of(shown: ShownSlices) -> Window:
     """The shared window, from the subject's high slices unless the reader sets another one."""
     standard = shared_window(shown.low, shown.high)
     with st.expander("Grey window and difference scale"):

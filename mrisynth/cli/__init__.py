@@ -11,6 +11,7 @@ from mrisynth.cli.dashboard import dashboard
 from mrisynth.cli.demo import demo
 from mrisynth.cli.doctor import doctor
 from mrisynth.cli.evaluate import evaluate
+from mrisynth.cli.insight import insight
 from mrisynth.cli.report import report
 from mrisynth.cli.stop import stop
 from mrisynth.errors import MrisynthError
@@ -47,6 +48,7 @@ app.command(rich_help_panel="Search")(sweep.retry)
 app.command(rich_help_panel="Search")(stop)
 app.command(rich_help_panel="Results")(results.status)
 app.command(rich_help_panel="Results")(results.top)
+app.command(rich_help_panel="Results")(insight)
 app.command(rich_help_panel="Results")(report)
 app.command(rich_help_panel="Results")(dashboard)
 app.command(rich_help_panel="One trial")(trial.train)

@@ -21,6 +21,7 @@ _QUIET = ("--server.fileWatcherType=none", "--browser.gatherUsageStats=false", "
 
 def dashboard(
     results: Annotated[Path, typer.Argument(help="The folder that holds your sweeps.")],
+    *,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where it listens.")] = 8501,
     host: Annotated[
         str, typer.Option(help="The address it binds to. Others than this machine's need a login.")
@@ -43,7 +44,7 @@ def dashboard(
     if not (login or no_login or _is_loopback(host)):
         raise UsageError(
             f"--host {host} would show your results to everyone who reaches it: configure a login in {_SECRETS} "
-            "(docs/dashboard.md), or say --no-login if something else guards that address"
+            "(SECURITY.md), or say --no-login if something else guards that address"
         )
     script = dashboard_script()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
@@ -82,7 +83,7 @@ def _has_login(file: Path) -> bool:
         return False
     missing = [name for name in _NEEDED if not isinstance(auth, dict) or not auth.get(name)]
     if missing:
-        raise InvalidInputError(f"{file}: the login in [auth] lacks {' and '.join(missing)}; see docs/dashboard.md")
+        raise InvalidInputError(f"{file}: the login in [auth] lacks {' and '.join(missing)}; see SECURITY.md")
     if importlib.util.find_spec("authlib") is None:
         raise UsageError("a login needs Authlib, which is not installed: pip install 'mrisynth[login]'")
     return True

@@ -53,6 +53,9 @@ def evaluate(
     stride: Annotated[int | None, typer.Option(min=1, help="Another way of stitching: voxels between patches.")] = None,
     crop: Annotated[int | None, typer.Option(min=0, help="Of this way: voxels dropped along a patch's sides.")] = None,
     blend: Annotated[Blending | None, typer.Option(help="Of this way: the weights where patches overlap.")] = None,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Also keep the validation subjects' whole volumes, for the dashboard.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")] = False,
 ) -> None:
@@ -60,6 +63,8 @@ def evaluate(
     from mrisynth.data.store.prepared import open_cohort
     from mrisynth.training.rescoring import conventions, load_trained, open_slices, rescore
 
+    if volumes and split is Split.TEST:
+        raise UsageError("--volumes: whole volumes are kept of validation subjects only; leave --split test out")
     directory, sweep = find_trial(trial)
     cohort = open_cohort(data or _store(trial, sweep))
     trained = load_trained(directory, cohort, device=device)
@@ -84,6 +89,14 @@ def evaluate(
         "test_reads": reads,
         **_scores(rows),
     }
+    if volumes:
+        from mrisynth.training.volumes import write_volumes
+
+        paths = write_volumes(
+            trained, cohort, directory, sweep=sweep, progress=lambda name: say(f"generating the whole volume: {name}")
+        )
+        answer["volumes"] = [str(path) for path in paths]
+        say(f"whole volumes of {len(paths)} subjects are in {directory.volumes}")
     if as_json:
         show_json(answer)
     else:

@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from mrisynth.cli.console import messages, say
+from mrisynth.cli.durations import in_words
 
 if TYPE_CHECKING:
     from mrisynth.data.preparation.cohort import Progress
@@ -100,12 +101,3 @@ def _tell_line(step: "Progress") -> None:
 def _tell_reason(step: "Progress") -> None:
     if step.reason:
         say(escape(f"{step.subject} is made anew: {step.reason}"))
-
-
-def in_words(seconds: float) -> str:
-    """A duration as a person would say it: "40 s", "3 min", "2 h 10 min"."""
-    seconds = max(seconds, 0.0)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,21 +1,38 @@
-"""`mrisynth status` and `top`: reading what sweeps left; needs neither torch nor ray."""
+"""`mrisynth status`, `top` and `dashboard`: reading what sweeps left; needs neither torch nor ray."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from mrisynth.cli.console import program, say, show, show_json, show_table
+from mrisynth.cli.durations import in_words
+from mrisynth.cli.forecast import tell_missed
+
+UNITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
+"""What the limits of a budget are called."""
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep: RESULTS/NAME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")]
 
 
-def status(sweep: Sweep, as_json: AsJson = False) -> None:
-    """How far a sweep is: its state, trials by outcome, budget, best so far."""
+def status(
+    sweep: Sweep,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow it until it ends; in a pipe, a line per change.")
+    ] = False,
+) -> None:
+    """How far a sweep is: its state, trials by outcome, budget, best so far, remaining time."""
     from mrisynth.results.leaderboard import status as read_status
     from mrisynth.results.store import open_sweep
 
+    if watch:
+        from mrisynth.cli.watch import watch as follow
+
+        follow(sweep)
+        return
     answer = read_status(open_sweep(sweep))
     if as_json:
         show_json(answer)
@@ -25,14 +42,14 @@ def status(sweep: Sweep, as_json: AsJson = False) -> None:
     show(f"trials: {counted or 'none yet'}")
     for why in answer["reasons"]:
         show(f"{why['outcome']}, {why['reason']}: {why['count']}; the last, trial {why['trial']}: {why['message']}")
-    for name, budget in answer["budget"].items():
-        limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
-        show(f"{'worker-hours' if name == 'hours' else name}: {budget['spent']:.3g} of {limit}")
+    show_progress(answer)
     if best := answer["best"]:
         show(
             f"best: trial {best['trial']}, "
             + ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
         )
+        if best["breaks"]:
+            show(f"it breaks {' and '.join(best['breaks'])}, as every completed trial breaks a constraint")
     if answer["state"] in ("stopped", "stale", "failed"):
         say(f"go on with: {program()} resume {sweep}")
     if answer["trials"]["lost"]:
@@ -72,6 +89,37 @@ def show_leaderboard(sweep: Path, *, k: int, by: str | None = None, pareto: bool
             show(f"trial {trial['trial']} warning: {trial['warning']}")
 
 
+def show_progress(answer: dict[str, Any]) -> None:
+    """What is spent of each limit, how fast it goes, how long it will go on, and whether a forecast held."""
+    for name, budget in answer["budget"].items():
+        if budget["limit"] is not None or name in ("trials", "hours"):
+            limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
+            show(f"{UNITS[name]}: {budget['spent']:.3g} of {limit}")
+    if answer["rate"]:
+        show(f"rate: {answer['rate']:.3g} trials an hour, running for {in_words(answer['ran'])}")
+    if answer["state"] != "done" and (left := tell_remaining(answer["remaining"])):
+        show(f"remaining: {left}")
+    if missed := tell_missed(answer["forecast"]):
+        show(missed)
+
+
+def tell_remaining(left: dict[str, Any] | None) -> str | None:
+    """How long a sweep will go on, in words: "about 12 min (9 min to 15 min), until its trials are done"."""
+    if left is None:
+        return None
+    ends = "until its trials are done" if left["by"] == "trials" else f"until its {UNITS[left['by']]} are spent"
+    return f"about {in_words(left['seconds'])} ({in_words(left['low'])} to {in_words(left['high'])}), {ends}"
+
+
+def show_missed(sweep: Path) -> None:
+    """What the forecast of a sweep missed, if there was one."""
+    from mrisynth.results.forecast import read_forecast
+    from mrisynth.results.store import open_sweep
+
+    if missed := tell_missed(read_forecast(open_sweep(sweep))):
+        say(escape(missed))
+
+
 def show_pictures(sweep: Path) -> None:
     """The paths of the best trial's panels: of each subject the middle slice."""
     from mrisynth.results.leaderboard import status as read_status
@@ -108,6 +156,7 @@ def _row(trial: dict[str, Any], metrics: list[str], baselines: list[str]) -> lis
     model = config.get("generator", "?") + ("" if adversary == "none" else f" + {adversary}")
     ended = f"pruned, epoch {trial['epochs']}" if trial["outcome"] == "pruned" else trial["outcome"]
     ended += f", {trial['reason']}" if trial["reason"] else ""
+    ended += f", breaks {' and '.join(trial['breaks'])}" if trial["breaks"] else ""
     name = f"{trial['trial']} {trial['name'] or ''}".strip()
     name += f" (repeats {trial['retry_of']})" if trial["retry_of"] is not None else ""
     scores = [_number(trial["values"].get(metric)) for metric in metrics]

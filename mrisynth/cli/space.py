@@ -1,12 +1,18 @@
 """`mrisynth space`: list, show, check, sample, schema."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import output, say, show, show_json, show_table
+from mrisynth.cli.space_tree import network_size, show_tree
+from mrisynth.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from mrisynth.search.space import Space
 
 app = typer.Typer(help="Search spaces: what a sweep may try.", no_args_is_help=True)
 
@@ -32,28 +38,57 @@ def check(space: SpaceName) -> None:
         say(f"[yellow]warning:[/] {escape(warning)}")
     count = loaded.budget.trials or (len(loaded.published) if not loaded.search else None)
     trials = "" if count is None else f", {count} trial{'s' if count > 1 else ''}"
+    if thrown := loaded.feasibility.bounds_in_words:
+        say(f"{thrown}: they are suggested again at no cost to the budget")
     show(f"{loaded.name}: {len(loaded.search)} parameters searched{trials}; nothing wrong")
 
 
 @app.command("show")
 def show_(space: SpaceName, as_json: AsJson = False) -> None:
-    """What a space searches and what it holds fixed; its named trials with their networks' sizes."""
+    """What a space searches as a tree with the size of each branch, and its named trials with their networks' sizes."""
     from mrisynth.search.space import load_space, trial_sizes
+    from mrisynth.search.tree import tree
 
     loaded = load_space(space)
     sizes = trial_sizes(loaded)
+    nodes, whole = tree(loaded.parameters)
     if as_json:
-        show_json({"trials": sizes, "search": loaded.describe()})
+        size = {**whole.to_dict(), "tree": [node.to_dict() for node in nodes]}
+        show_json({"trials": sizes, "search": loaded.describe(), "size": size, "constraints": loaded.limits})
         return
-    title = f"{loaded.name}: {loaded.description}"
+    show(f"{loaded.name}: {loaded.description}")
+    for name, text in _terms(loaded):
+        show(f"  {name}: {text}")
     if loaded.search:
-        rows = [[path, text["values"], text["when"]] for path, text in loaded.describe().items()]
-        show_table(title, ["parameter", "values", "only when"], rows)
-    else:
-        show(title)
+        show_tree(f"{len(loaded.search)} parameters searched: {whole}", nodes)
     if sizes:
         _show_sizes(sizes)
         _show_recipes({trial["name"]: trial["config"] for trial in sizes})
+
+
+def _terms(space: "Space") -> Iterator[tuple[str, str]]:
+    """On what terms a space is searched: name and words."""
+    from mrisynth.search.tree import generator_sizes
+
+    yield "objective", ", ".join(f"{direction} {metric}" for metric, direction in space.objectives.items())
+    limits = [f"{value:g} {name.replace('_', ' ')}" for name, value in space.budget.model_dump().items() if value]
+    if limits:
+        yield "budget", " or ".join(limits)
+    if space.search:
+        yield "sampler", space.sampler
+        yield "pruner", "halving" if space.pruner else "none"
+    if space.bounds:
+        thrown = space.feasibility.bounds_in_words
+        yield "constraints", " and ".join(map(str, space.bounds)) + (f" ({thrown})" if thrown else "")
+    generator = space.fixed.get("generator")
+    if space.search and generator and (sizes := generator_sizes(space.parameters, generator)):
+        yield "generator", f"{generator}, {network_size(*sizes)}"
+    if space.fixed:
+        yield "fixed", ", ".join(f"{path}={_plain(value)}" for path, value in space.fixed.items())
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value).replace('"', "")
 
 
 def _show_sizes(sizes: list[dict[str, Any]]) -> None:
@@ -106,13 +141,23 @@ def sample(
     """Draw configurations at random: one JSON line each."""
     from mrisynth.search.space import load_space, sample_configs
 
-    for config in sample_configs(load_space(space), number, seed=seed):
+    loaded = load_space(space)
+    if not loaded.search:
+        raise InvalidInputError(f"space {loaded.name} searches nothing; see its trials: mrisynth space show {space}")
+    for config in sample_configs(loaded, number, seed=seed):
         show(json.dumps(config.dump()))
+    if thrown := loaded.feasibility.bounds_in_words:
+        say(f"{thrown}: they are not among these")
 
 
 @app.command()
-def schema() -> None:
-    """The JSON Schema of a trial's configuration."""
+def schema(
+    space: Annotated[
+        bool, typer.Option("--space", help="Of a whole space file, for editors: ranges and conditions included.")
+    ] = False,
+) -> None:
+    """The JSON Schema of a trial's configuration, or of a space file."""
+    from mrisynth.search.space_schema import space_schema
     from mrisynth.training.config import json_schema
 
-    output.print_json(data=json_schema())
+    output.print_json(data=space_schema() if space else json_schema())

@@ -10,7 +10,9 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import program, say
-from mrisynth.cli.results import show_leaderboard, show_pictures
+from mrisynth.cli.durations import hours_in
+from mrisynth.cli.forecast import check_room, make_forecast, show_nothing_done, show_plan
+from mrisynth.cli.results import show_leaderboard, show_missed, show_pictures
 from mrisynth.cli.stores import Data, store_at
 from mrisynth.errors import InvalidInputError, NotFoundError, UsageError
 
@@ -35,7 +37,12 @@ Storage = Annotated[
     str | None, typer.Option(metavar="URL", help="The study's database, if it has moved.", show_default=False)
 ]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the space's budget.")]
-MaxHours = Annotated[float | None, typer.Option(min=0, help="Worker-hours in all, instead of the space's budget.")]
+MaxHours = Annotated[float | None, typer.Option(min=0, help="Core-hours in all, instead of the space's budget.")]
+MaxGpuHours = Annotated[float | None, typer.Option(min=0, help="GPU-hours in all, instead of the space's budget.")]
+MaxWall = Annotated[
+    float | None,
+    typer.Option(parser=hours_in, metavar="TIME", help="How long it may run, over all launches: 90m, 2h, 1.5 (hours)."),
+]
 
 
 def sweep(
@@ -49,6 +56,8 @@ def sweep(
     grace: Grace = GRACE,
     max_trials: MaxTrials = None,
     max_hours: MaxHours = None,
+    max_gpu_hours: MaxGpuHours = None,
+    max_wall: MaxWall = None,
     storage: Annotated[
         str,
         typer.Option(
@@ -56,6 +65,13 @@ def sweep(
             help="What holds the study: journal or sqlite (a file in the sweep's folder), postgresql://USER@HOST/DB.",
         ),
     ] = "journal",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what it would do, and a forecast from a short probe; start nothing."),
+    ] = False,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Probe and forecast first, then start; the forecast is kept.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed suggests the same trials (with one worker).")] = 0,
     set_: Annotated[
         list[str] | None,
@@ -71,13 +87,23 @@ def sweep(
     from mrisynth.search.launch import Launch
     from mrisynth.search.space import load_space, with_overrides
 
-    budget = {"budget.trials": max_trials, "budget.hours": max_hours}
-    limits = {key: value for key, value in budget.items() if value is not None}
+    budget = {"trials": max_trials, "hours": max_hours, "gpu_hours": max_gpu_hours, "wall": max_wall}
+    limits = {f"budget.{name}": value for name, value in budget.items() if value is not None}
     asked = with_overrides(with_overrides(load_space(space), set_ or []), limits)
     for warning in asked.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")
+    if dry_run:
+        show_plan(asked, seed)
+    found = None
+    if dry_run or forecast:
+        found = make_forecast(asked, data=data, max_concurrent=max_concurrent, seed=seed)
+        check_room(found, results)
+    if dry_run:
+        show_nothing_done()
+        return
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     begin = partial(start_sweep, asked, store=data, results=results, name=name, seed=seed, storage=storage)
+    begin = partial(begin, forecast=found.dump() if found else None)
     run_and_report(lambda: begin(launch=launch, progress=say_plain), results / name)
 
 
@@ -103,7 +129,9 @@ def extend(
     sweep: Begun,
     *,
     max_trials: Annotated[int | None, typer.Option(min=1, help="Trials in all: more than until now.")] = None,
-    max_hours: Annotated[float | None, typer.Option(min=0, help="Worker-hours in all: more than until now.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Core-hours in all: more than until now.")] = None,
+    max_gpu_hours: Annotated[float | None, typer.Option(min=0, help="GPU-hours in all: more than until now.")] = None,
+    max_wall: MaxWall = None,
     data: Moved = None,
     storage: Storage = None,
     address: Address = None,
@@ -114,9 +142,11 @@ def extend(
     from mrisynth.search.driver import resume_sweep
     from mrisynth.search.launch import Again, Launch
 
-    if max_trials is None and max_hours is None:
-        raise UsageError("say how far: --max-trials or --max-hours, in all")
-    again = Again(budget_trials=max_trials, budget_hours=max_hours)
+    again = Again(
+        budget_trials=max_trials, budget_hours=max_hours, budget_gpu_hours=max_gpu_hours, budget_wall=max_wall
+    )
+    if not again.budget:
+        raise UsageError("say how far: --max-trials, --max-hours, --max-gpu-hours or --max-wall, in all")
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     go_on = partial(resume_sweep, sweep, store=data, storage=storage, again=again)
     run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep)
@@ -166,6 +196,7 @@ def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path) -> None:
         _say_how_to_go_on(folder)
         raise typer.Exit(128 + outcome.signal if outcome.signal else 0)
     show_leaderboard(folder, k=5)
+    show_missed(folder)
     show_pictures(folder)
     say(f"browse all of it: {program()} dashboard {folder.parent}")
     if outcome.trials.get("lost"):

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, get_args
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -29,3 +30,9 @@ ADVERSARIES: dict[str, type[AdversaryConfig]] = _by_name(Adversary)
 def count_parameters(module: nn.Module) -> int:
     """The number of trainable parameters of a network."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def generator_size(config: GeneratorConfig) -> int:
+    """The number of trainable parameters of a generator; its numbers take no memory meanwhile."""
+    with torch.device("meta"):
+        return count_parameters(config.build())

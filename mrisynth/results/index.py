@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from mrisynth import __version__
 from mrisynth.errors import InvalidInputError, MrisynthError, NotFoundError
 from mrisynth.files import digest, read_json, refuse_newer, write_json, write_with
+from mrisynth.results.constraints import Bound, bounds
 from mrisynth.results.records import read_mapping, read_trial, stamp
 from mrisynth.results.store import SweepDirectory, TrialDirectory, read_yaml, timestamp
 from mrisynth.results.tables import PARAMETER, VALUE, Tables, TrialRows, can_split, join, rows_of, split
@@ -51,6 +52,11 @@ class Index:
         return objectives
 
     @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What the sweep wants of its trials besides; none in an index of an older version."""
+        return bounds(self.manifest.get("constraints"))
+
+    @property
     def metrics(self) -> list[str]:
         """The metrics that have a column."""
         return [name.removeprefix(VALUE) for name in self.trials.column_names if name.startswith(VALUE)]
@@ -76,6 +82,7 @@ class Indexer:
         metrics: name to {"unit", "direction", "range", "description"}.
         config_schema: the JSON Schema of a trial's configuration.
         searched: the dotted paths that the search varies.
+        domains: the values that each of them may take, as a space file writes them: {"float": [1, 9], "log": true}.
             What is not given is taken from the manifest that stands already, if any.
     """
 
@@ -86,6 +93,7 @@ class Indexer:
         metrics: Mapping[str, Mapping[str, Any]] | None = None,
         config_schema: Mapping[str, Any] | None = None,
         searched: Iterable[str] | None = None,
+        domains: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._sweep = sweep
         standing = read_mapping(sweep.index / "manifest.json")
@@ -93,6 +101,7 @@ class Indexer:
             "metrics": dict(metrics) if metrics is not None else standing.get("metrics", {}),
             "config_schema": dict(config_schema) if config_schema is not None else standing.get("config_schema", {}),
             "searched": list(searched) if searched is not None else standing.get("searched", []),
+            "domains": dict(domains) if domains is not None else standing.get("domains", {}),
         }
         self._known = _standing_rows(sweep)
 
@@ -203,8 +212,11 @@ def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, 
         "description": asked.get("description") or "",
         "data_key": asked.get("data_key"),
         "objectives": asked.get("objectives") or {},
+        "constraints": asked.get("constraints") or {},
         "baselines": {name: baselines[name] for name in ("identity", "matched") if name in baselines},
         "budget": asked.get("budget") or {},
+        "planned": asked.get("planned"),
+        "resources": asked.get("resources") or {},
         **described,
         "program": __version__,
         "written": timestamp(),

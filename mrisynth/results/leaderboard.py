@@ -5,7 +5,7 @@ The command line and the dashboard show the same values because both take them f
 
 import json
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrisynth.errors import NotFoundError
+from mrisynth.results.constraints import broken
+from mrisynth.results.forecast import read_forecast
 from mrisynth.results.index import Index, open_index
+from mrisynth.results.progress import progress
 from mrisynth.results.records import OUTCOMES
 from mrisynth.results.store import SweepDirectory, sweep_state
 
 SCHEMA_VERSION = 1
 BASELINES = ("identity", "matched")
-_COUNTED = ("completed", "pruned", "rejected")
 _PLAIN = ("trial", "name", "outcome", "reason", "message", "warning", "retry_of", "rung", "epochs")
 
 
@@ -27,9 +29,10 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
     """How far a sweep has come: the shape of `mrisynth status --json`.
 
     Returns:
-        Counts by outcome; budget as {"trials": {"spent", "limit"}, "hours": {"spent", "limit"}}, in worker hours, a
-        limit None where there is none; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and
-        message being the last one's; best as a row of `top`, or None while no trial has completed.
+        Counts by outcome; what `results.progress` says of budget, rate, remaining time and running trials; forecast as
+        `results.forecast` reads it; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and message
+        being the last one's; best as a row of `top`, or None while no trial has completed (one that breaks a constraint
+        is the best only while none keeps to all).
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -40,7 +43,8 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         "state": sweep_state(sweep),
         "trials": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         "reasons": _reasons(index),
-        "budget": _budget(index, outcomes),
+        **progress(sweep, index),
+        "forecast": read_forecast(sweep),
         "best": best[0] if best else None,
     }
 
@@ -61,6 +65,8 @@ def leaderboard(index: Index, *, by: str | None = None, k: int | None = None, pa
 def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bool = False) -> list[dict[str, Any]]:
     """The trials, best first: completed ones by score, then pruned ones by their last rung's score, then the rest.
 
+    Completed trials that break a constraint of the sweep come after those that keep to all.
+
     Args:
         index: the sweep's index.
         by: the metric that decides (default: the first objective).
@@ -69,28 +75,41 @@ def top(index: Index, *, by: str | None = None, k: int | None = None, pareto: bo
 
     Returns:
         {"trial", "name", "outcome", "reason", "message", "warning", "retry_of", "rung", "epochs", "values", "gains",
-        "config"}; gains as in `gains`.
+        "breaks", "config"}; gains as in `gains`, breaks as in `breaking`.
 
     Raises:
         NotFoundError: no trial has that metric, and the sweep does not know it.
     """
     metric = by or first_objective(index)
+    known = {*index.metrics, *index.objectives, *index.manifest["metrics"]}
+    if metric not in known:
+        raise NotFoundError(f"unknown metric {metric!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
+    rows = _columns(index.trials, ("trial", "outcome", f"value.{metric}"))
+    breaks, direction = breaking(index), index.direction(metric)
+    places = sorted(range(len(rows)), key=lambda place: _rank(rows[place], metric, direction, breaks))
     chosen = pareto_front(index) if pareto else None
-    kept = [(place, trial) for place, trial in _ranking(index, metric) if chosen is None or trial in chosen][:k]
-    gained = gains(index, metric, [trial for _, trial in kept])
+    kept = [place for place in places if chosen is None or rows[place]["trial"] in chosen][:k]
+    gained = gains(index, metric, [rows[place]["trial"] for place in kept])
     shown = _columns(
-        index.trials.take(_numbers([place for place, _ in kept])), (*_PLAIN, *(f"value.{name}" for name in index.metrics), "config")
+        index.trials.take(_numbers(kept)), (*_PLAIN, *(f"value.{name}" for name in index.metrics), "config")
     )
-    return [_row(row, index.metrics, gained.get(row["trial"], {})) for row in shown]
+    return [
+        {**_row(row, index.metrics, gained.get(row["trial"], {})), "breaks": breaks.get(row["trial"], [])}
+        for row in shown
+    ]
 
 
-def ranking(index: Index, *, by: str | None = None) -> list[int]:
-    """The numbers of all trials in the order of `top`, in much less time where there are thousands.
-
-    Raises:
-        NotFoundError: no trial has that metric, and the sweep does not know it.
-    """
-    return [trial for _, trial in _ranking(index, by or first_objective(index))]
+def breaking(index: Index) -> dict[int, list[str]]:
+    """The completed trials that break a constraint of the sweep: trial -> what it breaks, like ["seam <= 1.5"]."""
+    if not index.bounds:
+        return {}
+    names = {bound.name: f"value.{bound.name}" for bound in index.bounds}
+    found: dict[int, list[str]] = {}
+    for row in _columns(index.trials, ("trial", "outcome", *names, *names.values())):
+        values = {name: row.get(name, row.get(column)) for name, column in names.items()}
+        if row["outcome"] == "completed" and (breaks := broken(values, index.bounds)):
+            found[row["trial"]] = breaks
+    return found
 
 
 def first_objective(index: Index) -> str:
@@ -117,26 +136,21 @@ def gains(index: Index, metric: str, trials: Iterable[int]) -> dict[int, dict[st
 
 
 def pareto_front(index: Index) -> set[int]:
-    """The completed trials that no other completed trial beats or equals in every objective and beats in one."""
+    """The completed trials that no other completed trial beats or equals in every objective and beats in one.
+
+    Those that break a constraint are left out, unless all do.
+    """
     names = [f"value.{name}" for name in index.objectives]
     if not names or not set(names) <= set(index.trials.column_names):
         return set()
     rows = _columns(index.trials, ("trial", "outcome", *names))
     rows = [row for row in rows if row["outcome"] == "completed" and all(row[name] is not None for name in names)]
+    breaks = breaking(index)
+    rows = [row for row in rows if row["trial"] not in breaks] or rows
     signs = [1 if index.direction(name) == "maximize" else -1 for name in index.objectives]
     points = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names)) * signs
     beaten = [bool(((points >= point).all(1) & (points > point).any(1)).any()) for point in points]
     return {row["trial"] for row, lost in zip(rows, beaten, strict=True) if not lost}
-
-
-def _ranking(index: Index, metric: str) -> list[tuple[int, int]]:
-    """Place in the table and number of all trials, best first."""
-    known = {*index.metrics, *index.objectives, *index.manifest["metrics"]}
-    if metric not in known:
-        raise NotFoundError(f"unknown metric {metric!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
-    rows = _columns(index.trials, ("trial", "outcome", f"value.{metric}"))
-    places = sorted(range(len(rows)), key=lambda place: _rank(rows[place], metric, index.direction(metric)))
-    return [(place, rows[place]["trial"]) for place in places]
 
 
 def _columns(table: pa.Table, names: Iterable[str]) -> list[dict[str, Any]]:
@@ -156,11 +170,11 @@ def _word(value: str) -> pa.Array:
     return pa.StringArray.from_buffers(1, pa.py_buffer(array("i", [0, len(data)])), pa.py_buffer(data))
 
 
-def _rank(row: Mapping[str, Any], metric: str, direction: str) -> tuple[int, float, int]:
+def _rank(row: Mapping[str, Any], metric: str, direction: str, breaks: Container[int]) -> tuple[int, float, int]:
     value = row.get(f"value.{metric}")
     if value is None:
-        return 3, 0.0, row["trial"]
-    group = {"completed": 0, "pruned": 1}.get(row["outcome"], 2)
+        return 4, 0.0, row["trial"]
+    group = {"completed": 1 if row["trial"] in breaks else 0, "pruned": 2}.get(row["outcome"], 3)
     return group, -value if direction == "maximize" else value, row["trial"]
 
 
@@ -204,12 +218,3 @@ def _gains(
         if differences:
             found[name] = {"mean": sum(differences) / len(differences), "minimum": min(differences)}
     return found
-
-
-def _budget(index: Index, outcomes: list[str]) -> dict[str, dict[str, float | None]]:
-    limits = index.manifest["budget"]
-    seconds = sum(value for value in index.trials["seconds"].to_pylist() if value is not None)
-    return {
-        "trials": {"spent": sum(map(outcomes.count, _COUNTED)), "limit": limits.get("trials")},
-        "hours": {"spent": seconds / 3600, "limit": limits.get("hours")},
-    }

@@ -20,10 +20,11 @@ from mrisynth.results.slices import Floats, ShownSlices
 
 Pixels = NDArray[np.uint8]
 
-# ColorBrewer's RdBu, reversed: blue where the first image is darker, white where equal, red where it is brighter.
+# ColorBrewer's RdBu: red where the first image is darker, white where equal, blue where it is brighter: as in the
+# paper.
 _DIVERGING = (
-    (5, 48, 97), (33, 102, 172), (67, 147, 195), (146, 197, 222), (209, 229, 240), (247, 247, 247),
-    (253, 219, 199), (244, 165, 130), (214, 96, 77), (178, 24, 43), (103, 0, 31),
+    (103, 0, 31), (178, 24, 43), (214, 96, 77), (244, 165, 130), (253, 219, 199), (247, 247, 247),
+    (209, 229, 240), (146, 197, 222), (67, 147, 195), (33, 102, 172), (5, 48, 97),
 )  # fmt: skip
 _PAPER, _INK, _LINE = (255, 255, 255), (28, 32, 36), (150, 156, 162)
 _MARGIN, _GAP, _CAPTION, _LEGEND, _BAR = 12, 8, 24, 64, 12
@@ -37,7 +38,7 @@ class Window:
 
     Args:
         black, white: intensities on [0, 1] shown as black and as white.
-        limit: difference shown in the darkest red; its negative in the darkest blue.
+        limit: difference shown in the darkest blue; its negative in the darkest red.
         origin: where black and white come from, for the caption.
     """
 
@@ -74,8 +75,8 @@ def grey(image: Floats, window: Window) -> Pixels:
 def signed(difference: Floats, window: Window) -> Pixels:
     """An image of differences in colours, white at zero: (height, width, 3)."""
     scaled = np.clip(np.asarray(difference, dtype=np.float64) / window.limit, -1, 1)
-    colours: Pixels = _colours()[np.rint(scaled * 255).astype(np.int16) + 255]
-    return colours
+    found: Pixels = colours()[np.rint(scaled * 255).astype(np.int16) + 255]
+    return found
 
 
 def tiles(low: Floats, generated: Floats, high: Floats, *, window: Window) -> tuple[Pixels, ...]:
@@ -106,21 +107,21 @@ def panel(
         spacing: (height, width), size of a pixel in mm; only its ratio matters.
         title: a line above, e.g. which trial and which slice.
     """
-    images = [_resize(tile, spacing) for tile in tiles(low, generated, high, window=window)]
+    images = [resize(tile, spacing) for tile in tiles(low, generated, high, window=window)]
     width, height = images[0].size
     top = _MARGIN + (_CAPTION if title else 0)
     step = width + _GAP
     canvas = Image.new("RGB", (2 * _MARGIN + 5 * step - _GAP, top + _CAPTION + height + _LEGEND), _PAPER)
     draw = ImageDraw.Draw(canvas)
-    draw.text((_MARGIN, _MARGIN - 2), title, fill=_INK, font=_font(15))
+    draw.text((_MARGIN, _MARGIN - 2), title, fill=_INK, font=font(15))
     for column, (caption, image) in enumerate(zip(CAPTIONS, images, strict=True)):
         left = _MARGIN + column * step
-        draw.text((left + width / 2, top + 4), caption, fill=_INK, font=_font(14), anchor="ma")
+        draw.text((left + width / 2, top + 4), caption, fill=_INK, font=font(14), anchor="ma")
         canvas.paste(image, (left, top + _CAPTION))
         draw.rectangle((left - 1, top + _CAPTION - 1, left + width, top + _CAPTION + height), outline=_LINE)
     below = top + _CAPTION + height + 10
-    _grey_legend(canvas, (_MARGIN, below), 3 * step - _GAP, window)
-    _signed_legend(canvas, (_MARGIN + 3 * step, below), 2 * step - _GAP, window)
+    grey_legend(canvas, (_MARGIN, below), 3 * step - _GAP, window)
+    signed_legend(canvas, (_MARGIN + 3 * step, below), 2 * step - _GAP, window)
     return canvas
 
 
@@ -161,7 +162,7 @@ def write_pictures(directory: Path, generated: Floats, shown: ShownSlices, *, ti
 
 
 @cache
-def _colours() -> Pixels:
+def colours() -> Pixels:
     """511 colours from -1 over 0 (white, number 255) to 1."""
     anchors = np.asarray(_DIVERGING, dtype=np.float64)
     at = np.linspace(0, len(anchors) - 1, 511)
@@ -170,11 +171,12 @@ def _colours() -> Pixels:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The letters of captions, so many pixels high."""
     return ImageFont.load_default(size)
 
 
-def _resize(tile: Pixels, spacing: tuple[float, float]) -> Image.Image:
+def resize(tile: Pixels, spacing: tuple[float, float]) -> Image.Image:
     """Whole multiples of pixels up to a legible size, stretched to the true proportions."""
     rows, columns = tile.shape[:2]
     finest = min(spacing)
@@ -183,12 +185,14 @@ def _resize(tile: Pixels, spacing: tuple[float, float]) -> Image.Image:
     return Image.fromarray(tile).resize(size, Image.Resampling.NEAREST)
 
 
-def _grey_legend(canvas: Image.Image, corner: tuple[int, int], width: int, window: Window) -> None:
+def grey_legend(canvas: Image.Image, corner: tuple[int, int], width: int, window: Window) -> None:
+    """Draw the bar of grey levels, `width` pixels wide, with the numbers at its ends."""
     ramp = np.linspace(window.black, window.white, width, dtype=np.float32)[None]
     _legend(canvas, corner, grey(ramp, window), (f"{window.black:.2f}", window.origin, f"{window.white:.2f}"))
 
 
-def _signed_legend(canvas: Image.Image, corner: tuple[int, int], width: int, window: Window) -> None:
+def signed_legend(canvas: Image.Image, corner: tuple[int, int], width: int, window: Window) -> None:
+    """Draw the bar of signed differences, `width` pixels wide, with the numbers at its ends."""
     ramp = np.linspace(-window.limit, window.limit, width, dtype=np.float32)[None]
     words = (f"-{window.limit:.2f} darker", "0", f"brighter +{window.limit:.2f}")
     _legend(canvas, corner, signed(ramp, window), words)
@@ -202,4 +206,4 @@ def _legend(canvas: Image.Image, corner: tuple[int, int], ramp: Pixels, words: S
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((left - 1, top - 1, left + width, top + _BAR), outline=_LINE)
     for word, at, anchor in zip(words, (0, width / 2, width), ("la", "ma", "ra"), strict=True):
-        draw.text((left + at, top + _BAR + 5), word, fill=_INK, font=_font(13), anchor=anchor)
+        draw.text((left + at, top + _BAR + 5), word, fill=_INK, font=font(13), anchor=anchor)

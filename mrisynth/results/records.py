@@ -101,6 +101,7 @@ def _fields(
         "epochs": max(_integer(summary.get("epochs")) or 0, epochs[-1]["epoch"] if epochs else 0),
         "epochs_planned": _integer(summary.get("epochs_planned")) or _integer(config.get("epochs")),
         "seconds": _seconds(summary, epochs, after=_integer(origin.get("from_epoch")) or 0),
+        "gpu": _number(origin.get("gpu")),
         "generator_parameters": _integer(summary.get("generator_parameters")),
         "adversary_parameters": _integer(summary.get("adversary_parameters")),
         "started": started,

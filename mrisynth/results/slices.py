@@ -61,6 +61,24 @@ def write_slices(directory: Path, name: str, values: NDArray[np.floating] | NDAr
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSlices:
+    """Slices as they are stored; a quarter of the memory of their values in double, and exact to send.
+
+    Args:
+        steps: (n, height, width), uint16.
+        scale, offset: a value on [0, 1] is `steps * scale + offset`, computed in double and rounded to float32.
+    """
+
+    steps: NDArray[np.uint16]
+    scale: float
+    offset: float
+
+    def values(self, position: int | slice = slice(None)) -> Floats:
+        """The values of one slice, (height, width), or of several, (n, height, width); float32."""
+        return np.asarray(self.steps[position] * self.scale + self.offset, dtype=np.float32)
+
+
 def read_slices(directory: Path, name: str) -> Floats:
     """The slices in `directory/<name>.npz`: (n, height, width), float32, to 1/65535 of their range.
 
@@ -68,17 +86,24 @@ def read_slices(directory: Path, name: str) -> Floats:
         NotFoundError: there is no such file.
         InvalidInputError: the file does not hold slices.
     """
+    return read_stored(directory, name).values()
+
+
+def read_stored(directory: Path, name: str) -> StoredSlices:
+    """The slices in `directory/<name>.npz` as they are stored; raises what `read_slices` does."""
     path = directory / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            values = stored["steps"] * float(stored["scale"]) + float(stored["offset"])
+        with np.load(path, allow_pickle=False) as file:
+            stored = StoredSlices(file["steps"], float(file["scale"]), float(file["offset"]))
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
     except Exception as error:  # zip, header and dtype errors have no common base below Exception
         raise InvalidInputError(f"{path} does not hold slices: {error}") from None
-    if values.ndim != 3:
-        raise InvalidInputError(f"{path} does not hold slices: its shape is {values.shape}")
-    return np.asarray(values, dtype=np.float32)
+    if stored.steps.ndim != 3 or stored.steps.dtype != np.uint16:
+        raise InvalidInputError(f"{path} does not hold slices: it has {stored.steps.shape} of {stored.steps.dtype}")
+    if not (np.isfinite(stored.scale) and np.isfinite(stored.offset)):
+        raise InvalidInputError(f"{path} does not hold slices: its scale is not a number")
+    return stored
 
 
 def write_shown(directory: Path, shown: ShownSlices) -> None:

@@ -107,6 +107,11 @@ class TrialDirectory:
         return self.root / "images"
 
     @property
+    def volumes(self) -> Path:
+        """Whole generated volumes, where somebody asked for them."""
+        return self.root / "volumes"
+
+    @property
     def attempts(self) -> Path:
         """One file for each time that a worker took the trial up."""
         return self.root / "attempts"
@@ -157,6 +162,11 @@ class SweepDirectory:
     def slices(self) -> Path:
         """One folder of shown slices a subject."""
         return self.cohort / "slices"
+
+    @property
+    def volumes(self) -> Path:
+        """The whole scans of the subjects of whom a trial generated whole volumes: one folder a subject."""
+        return self.cohort / "volumes"
 
     @property
     def baselines(self) -> Path:
@@ -283,12 +293,10 @@ def read_records(path: Path, *, tail: int | None = None) -> list[dict[str, Any]]
     return [record for record in parsed if isinstance(record, dict)]
 
 
-def write_heartbeat(sweep: SweepDirectory, *, state: State) -> None:
-    """Say that the driver lives, and what the sweep is doing."""
-    write_json(
-        sweep.heartbeat,
-        {"schema_version": 1, "state": state, "time": timestamp(), "pid": os.getpid(), "host": socket.gethostname()},
-    )
+def write_heartbeat(sweep: SweepDirectory, *, state: State, ran: float = 0.0) -> None:
+    """Say that the driver lives, what the sweep is doing, and for how long all its drivers together have driven it."""
+    who = {"pid": os.getpid(), "host": socket.gethostname()}
+    write_json(sweep.heartbeat, {"schema_version": 1, "state": state, "time": timestamp(), "ran": round(ran, 3), **who})
 
 
 def sweep_state(sweep: SweepDirectory, *, now: datetime | None = None) -> State:

@@ -25,6 +25,7 @@ _FIELDS = {
     "epochs": pa.int64(),
     "epochs_planned": pa.int64(),
     "seconds": pa.float64(),
+    "gpu": pa.float64(),
     "generator_parameters": pa.int64(),
     "adversary_parameters": pa.int64(),
     "started": pa.timestamp("ms", tz="UTC"),

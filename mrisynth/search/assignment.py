@@ -6,6 +6,9 @@ from typing import Any
 TRAIN = "mrisynth.search.worker:train_trial"
 """The function that trains a trial."""
 
+METER = "mrisynth.training.devices:measure_memory"
+"""The function that measures what a trial took of its GPU at its peak."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -19,6 +22,7 @@ class Assignment:
         rungs: the epochs after which it is scored before its end.
         train: who trains it, as "package.module:function".
         gpu: the share of a GPU that it needs; None: what every trial gets.
+        meter: who measures what it takes of a GPU, as "package.module:function".
     """
 
     number: int
@@ -28,3 +32,4 @@ class Assignment:
     rungs: tuple[int, ...]
     train: str = TRAIN
     gpu: float | None = None
+    meter: str = METER

@@ -7,7 +7,7 @@ from mrisynth.errors import InvalidInputError
 from mrisynth.files import read_json
 from mrisynth.results.store import SweepDirectory
 
-KEPT = ("seed", "set", "objectives", "resources")
+KEPT = ("seed", "set", "objectives", "constraints", "resources")
 """Of what was asked for (`sweep.yaml`): all but the budget, which `extend` changes, and where things are."""
 
 _SHOWN = 6
@@ -20,7 +20,7 @@ def what_was_asked(space: str, asked: dict[str, Any]) -> dict[str, Any]:
         space: the text of the space.
         asked: the content of `sweep.yaml`.
     """
-    return {"space": space, **{key: asked[key] for key in KEPT}}
+    return {"space": space, **{key: asked.get(key) for key in KEPT}}
 
 
 def refuse_changes(sweep: SweepDirectory, asked: dict[str, Any]) -> None:
@@ -40,9 +40,9 @@ def refuse_changes(sweep: SweepDirectory, asked: dict[str, Any]) -> None:
             "or start a new sweep (a larger budget: mrisynth extend)"
         )
     for key in KEPT:
-        if asked.get(key) != begun[key]:
+        if asked.get(key) != begun.get(key):
             raise InvalidInputError(
-                f"{sweep.sweep_yaml}: {key} was {begun[key]} when the sweep began and is {asked.get(key)}; "
+                f"{sweep.sweep_yaml}: {key} was {begun.get(key)} when the sweep began and is {asked.get(key)}; "
                 "put it back, or start a new sweep"
             )
 

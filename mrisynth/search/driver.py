@@ -7,6 +7,7 @@ import os
 import socket
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ import optuna
 from mrisynth.data.store.mirror import locate
 from mrisynth.data.store.prepared import PreparedCohort, open_cohort
 from mrisynth.errors import InvalidInputError, MrisynthError, NoCompletedTrialError, NotFoundError, UsageError
+from mrisynth.results.constraints import SIZES
+from mrisynth.results.forecast import keep_forecast, note_end, write_forecast
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SweepDirectory, append_event, open_sweep, read_yaml, write_yaml
+from mrisynth.search.account import Account
 from mrisynth.search.changes import refuse_changes
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.creation import create_sweep, data_differences
 from mrisynth.search.engine import Capacity, clear_staging, ray_session, run_trials
+from mrisynth.search.grid import grid_in_order
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import NOTHING, Again, Launch, Progress, Search, SweepOutcome
 from mrisynth.search.lease import Lease, LeaseLostError, hold
@@ -51,6 +56,7 @@ def start_sweep(
     seed: int = 0,
     storage: str = JOURNAL,
     launch: Launch | None = None,
+    forecast: dict[str, Any] | None = None,
     progress: Progress = lambda _: None,
 ) -> SweepOutcome:
     """Start a new sweep and drive it until its budget is spent.
@@ -63,6 +69,7 @@ def start_sweep(
         seed: what the sampler draws by.
         storage: what holds the study: "journal", "sqlite", or "postgresql://USER@HOST/DATABASE".
         launch: where and how it runs.
+        forecast: what it will take, if that was asked for; kept with it.
         progress: called with one sentence whenever something happened.
 
     Raises:
@@ -78,6 +85,8 @@ def start_sweep(
     check_weights(space)
     sweep = create_sweep(space, cohort, results=results, name=name, seed=seed, storage=storage)
     with hold(sweep) as lease:
+        if forecast is not None:
+            write_forecast(sweep, forecast)
         return _drive(lease, space, cohort, launch=launch or Launch(), progress=progress)
 
 
@@ -119,7 +128,7 @@ def resume_sweep(
         space = replace(with_overrides(space, asked.get("set", {})), budget=Budget(**asked["budget"]))
         check_weights(space, None if again.kinds or again.trials else sweep)
         asked["storage"] = _moved(asked.get("storage", JOURNAL), storage)
-        if again.budget_trials or again.budget_hours or storage:
+        if again.budget or storage:
             write_yaml(sweep.sweep_yaml, asked)
         return _drive(lease, space, cohort, launch=launch or Launch(), again=again, progress=progress)
 
@@ -157,17 +166,16 @@ def _larger(budget: dict[str, Any], again: Again) -> dict[str, Any]:
     Raises:
         InvalidInputError: it would be smaller.
     """
-    new = {key: value for key, value in (("trials", again.budget_trials), ("hours", again.budget_hours)) if value}
-    for key, value in new.items():
+    for key, value in again.budget.items():
         if budget.get(key) is None:
             raise InvalidInputError(f"this sweep has no limit of {key} that could be raised")
         if value < budget[key]:
             raise InvalidInputError(f"the budget is {budget[key]:g} {key} already; {value:g} would be less")
-    return {**budget, **new}
+    return {**budget, **again.budget}
 
 
-def plan_of(space: Space, store: Path) -> Plan:
-    """What a space asks of the conductor."""
+def plan_of(space: Space, store: Path, *, seed: int) -> Plan:
+    """What a space asks of the conductor; the seed orders a grid."""
     named = {name: space.trials[name] for name in space.published}
     return Plan(
         objectives=space.objectives,
@@ -179,6 +187,10 @@ def plan_of(space: Space, store: Path) -> Plan:
         points={name: space.encode(config).params or {} for name, config in named.items()},
         rungs=space.pruner.rungs if space.pruner else (),
         keep=space.pruner.keep if space.pruner else None,
+        quota=space.pruner.quota if space.pruner else 0,
+        grid=grid_in_order(space.parameters, seed) if space.sampler == "grid" else None,
+        cpu=space.resources.cpu,
+        bounds=tuple(bound for bound in space.bounds if bound.name not in SIZES),
     )
 
 
@@ -240,18 +252,20 @@ def _drive(
     progress: Progress,
 ) -> SweepOutcome:
     sweep = lease.sweep
+    asked = read_yaml(sweep.sweep_yaml)
     metrics = {name: metric.describe() for name, metric in METRICS.items()}
-    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(space.search))
+    domains = {path: dimension.to_dict() for path, dimension in space.search.items()}
+    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(domains), domains=domains)
     search = Search(
         sweep=sweep,
-        plan=plan_of(space, cohort.store),
-        sampler=SeededSampler(space.sampler, read_yaml(sweep.sweep_yaml)["seed"]),
+        plan=plan_of(space, cohort.store, seed=asked["seed"]),
+        sampler=SeededSampler(space.sampler, asked["seed"]),
         capacity=Capacity(space.resources.cpu, space.resources.gpu, launch.max_concurrent, launch.max_failures),
         address=launch.address,
-        index=IndexWriter(sweep, indexer, check=lease.check),
+        index=IndexWriter(sweep, indexer, check=lease.check, written=partial(keep_forecast, sweep)),
         progress=progress,
         grace=launch.grace,
-        storage=read_yaml(sweep.sweep_yaml).get("storage", JOURNAL),
+        storage=asked.get("storage", JOURNAL),
     )
     _say_misfits(space, progress)
     return drive_and_index(search, lease, again=again)
@@ -297,9 +311,11 @@ def _take_over(search: Search, lease: Lease) -> Conductor:
         changed=search.index.mark,
         progress=search.progress,
         check=lease.check,
+        account=Account(search.plan.budget, search.plan.cpu, lease.ran, search.grace),
     )
     conductor.queue_named()
     reconcile(conductor)
+    conductor.queue_cut()
     return conductor
 
 
@@ -330,8 +346,11 @@ def _finish(search: Search, conductor: Conductor, lease: Lease) -> SweepOutcome:
         return SweepOutcome(search.sweep.root, "stopped", lease.signal, trials)
     if not trials.get("completed"):
         ends = ", ".join(f"{count} {kind}" for kind, count in trials.items()) or "there was none to run"
+        if conductor.account and conductor.account.closed is not None:
+            ends += f"; its budget was spent before that, so extend it: mrisynth extend {search.sweep.root}"
         raise NoCompletedTrialError(f"no trial of {search.sweep.root} completed: {ends}")
     lease.state = "done"
+    note_end(search.sweep, ran=lease.ran())
     return SweepOutcome(search.sweep.root, "done", None, trials)
 
 

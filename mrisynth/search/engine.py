@@ -22,6 +22,7 @@ from mrisynth.errors import ClusterError, UsageError
 from mrisynth.results.store import SweepDirectory
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.index_writer import IndexWriter
+from mrisynth.search.packing import read_packing
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -49,7 +50,7 @@ class Capacity:
 
     Attributes:
         cpu: CPU cores a trial.
-        gpu: GPUs a trial, a fraction to share one; "auto": one if the cluster has any.
+        gpu: GPUs a trial, a fraction to share one; "auto": what it needs of one, measured, if the cluster has any.
         max_concurrent: trials at once; None: what the cluster has room for.
         max_failures: how often a trial is taken up again after its worker died or raised.
     """
@@ -116,7 +117,10 @@ def run_trials(
     from mrisynth.search.searcher import AskedStopper, Ending, RecordScheduler, StudySearcher
     from mrisynth.search.worker import TrialWorker
 
-    conductor.gpu, concurrent = _fit(capacity)
+    conductor.retries = capacity.max_failures
+    conductor.gpu, conductor.gpus, concurrent = _fit(capacity)
+    if conductor.gpus:
+        conductor.packing = read_packing(conductor.sweep)
     ending = Ending(should_stop, grace, conductor.progress)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
@@ -206,8 +210,8 @@ def _resources(config: dict[str, Any], *, cpu: float, gpu: float) -> Any:
     return tune.PlacementGroupFactory([{"CPU": cpu, "GPU": share} if share else {"CPU": cpu}])
 
 
-def _fit(capacity: Capacity) -> tuple[float, int]:
-    """The share of a GPU that a trial gets, and how many trials fit at once."""
+def _fit(capacity: Capacity) -> tuple[float, float, int]:
+    """The share of a GPU that a trial gets while nothing else is known; the GPUs that are packed; trials at once."""
     import ray
 
     cluster = ray.cluster_resources()
@@ -219,7 +223,8 @@ def _fit(capacity: Capacity) -> tuple[float, int]:
             f"a trial asks for {capacity.cpu:g} CPU cores and {gpu:g} GPUs, but the cluster has {cpus:g} and {gpus:g}; "
             "change `resources` in the space"
         )
-    return gpu, capacity.max_concurrent or int(room)
+    packed = gpus if isinstance(capacity.gpu, str) else 0.0
+    return gpu, packed, capacity.max_concurrent or int(cpus // capacity.cpu if packed else room)
 
 
 def _name(trial: Any) -> str:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mrisynth.results.index import Indexer, write_index
+from mrisynth.results.index import Index, Indexer, write_index
 from mrisynth.results.store import SweepDirectory, append_event
 
 AT_MOST_EVERY = 2.0
@@ -21,11 +21,13 @@ class IndexWriter:
         sweep: the sweep.
         indexer: builds the index.
         check: called before it is written; raises where the sweep is not ours any more.
+        written: called with each index that was written.
     """
 
     sweep: SweepDirectory
     indexer: Indexer
     check: Callable[[], None] = lambda: None
+    written: Callable[[Index], None] = lambda _: None
     _changed: bool = True
     _next: float = 0.0
 
@@ -44,7 +46,9 @@ class IndexWriter:
         began = time.monotonic()
         append_event(self.sweep, "index-begin")
         self._changed = False
-        write_index(self.sweep, self.indexer.build())
+        index = self.indexer.build()
+        write_index(self.sweep, index)
         append_event(self.sweep, "index-written")
+        self.written(index)
         ended = time.monotonic()
         self._next = ended + max(AT_MOST_EVERY, SHARE * (ended - began))

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from mrisynth.results.store import SweepDirectory, append_event
+from mrisynth.results.store import SweepDirectory, append_event, read_records
 from mrisynth.search.attempts import Failure
 from mrisynth.search.outcome import Outcome, completed
 from mrisynth.search.plan import Plan, TrialPlan
@@ -23,21 +23,27 @@ class LiveTrial:
         config: its configuration.
         rungs: epoch -> rung.
         whole: whether it runs to its end, whatever its rungs say; named trials do.
-        counts: whether it counts in the budget; a retry does not.
+        counts: whether it counts in the budget of trials; a retry does not.
+        bounded: whether it ends when the budget is spent; what somebody asked to try again does not.
+        share: its share of a GPU; 0 without one.
         epoch: the last epoch that was heard of; those that a retry did not train itself are taken for heard.
         seconds: how long its workers trained until then.
         judged: the epochs whose rung was decided.
         failure: why its last attempt failed.
+        failures: how many of its attempts failed in this launch.
     """
 
     config: TrialPlan
     rungs: Mapping[int, int]
     whole: bool = False
     counts: bool = True
+    bounded: bool = True
+    share: float = 0.0
     epoch: int = 0
     seconds: float = 0.0
     judged: set[int] = field(default_factory=set)
     failure: Failure = field(default_factory=Failure)
+    failures: int = 0
 
     def hear(self, record: Mapping[str, Any]) -> None:
         """Count an epoch; a trial that had finished gives its last record again."""
@@ -58,18 +64,17 @@ class Judge:
         """What follows from one epoch's record; None: the trial goes on."""
         epoch, scores = record["epoch"], record["scores"]
         if record["final"]:
-            return completed({name: scores[name] for name in self.plan.objectives})
+            return completed(scores, self.plan.objectives, self.plan.bounds)
         if epoch not in live.rungs or epoch in live.judged or scores is None:
             return None
         live.judged.add(epoch)
-        metric = next(iter(self.plan.objectives))
-        value = float(scores[metric])
-        if not math.isfinite(value):
-            return Outcome("rejected", f"{metric} is {value} after epoch {epoch}", "diverged")
-        if not self._is_pruned(number, live, epoch=epoch, value=value):
+        values = {name: float(scores[name]) for name in self.plan.objectives}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                return Outcome("rejected", f"{name} is {value} after epoch {epoch}", "diverged")
+        if not self._is_pruned(number, live, epoch=epoch, values=values):
             return None
-        message = f"after epoch {epoch} its {metric} of {value:.4g} was not among the best {self.plan.keep:.0%}"
-        return Outcome("pruned", f"{message} of the {live.config.family} trials", rung=epoch, values={metric: value})
+        return Outcome("pruned", self._why(live.config.family, epoch, values), rung=epoch, values=values)
 
     def judge_missed(self, number: int, live: LiveTrial, records: list[dict[str, Any]]) -> Outcome | None:
         """Judge the rungs whose records were lost with a worker or a driver, and were found in the trial's history."""
@@ -77,18 +82,33 @@ class Judge:
         outcomes = (self.judge(number, live, record) for record in records if record["epoch"] in missed)
         return next((outcome for outcome in outcomes if outcome is not None), None)
 
-    def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, value: float) -> bool:
+    def _why(self, family: str, epoch: int, values: Mapping[str, float]) -> str:
+        """Why a trial was pruned, in one sentence."""
+        reached = " and ".join(f"{name} of {value:.4g}" for name, value in values.items())
+        were, rank = ("was", "") if len(values) == 1 else ("were", " by non-dominated rank")
+        best = f"among the best {self.plan.keep:.0%} of the {family} trials"
+        return f"after epoch {epoch} its {reached} {were} not {best}{rank}"
+
+    def stop(self, number: int, why: str, reason: str) -> Outcome:
+        """The outcome of a trial that ends before its time, with the scores that it has."""
+        records = read_records(self.sweep.trial(number).history)
+        scored = [record["scores"] for record in records if record["scores"] is not None]
+        values = {name: scored[-1][name] for name in self.plan.objectives} if scored else {}
+        after = f"after epoch {records[-1]['epoch']}" if records else "before its first epoch had ended"
+        return Outcome("pruned", f"{why} {after}", reason, values=values)
+
+    def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, values: Mapping[str, float]) -> bool:
         """The verdict on a rung: the stored one, or else a new one, which is stored together with the value."""
         rung = live.rungs[epoch]
         stored = find_verdict(self.study, number, rung)
         if stored is not None:
             return stored
-        own = Standing(live.config.family, rung, value)
+        own = Standing(live.config.family, rung, tuple(values.values()))
         verdict = False
         if self.plan.keep is not None and not live.whole:
-            direction = next(iter(self.plan.objectives.values()))
             others = standings(self.study, rung, but=number)
-            verdict = should_prune(others, own, direction=direction, keep=self.plan.keep)
+            directions = tuple(self.plan.objectives.values())
+            verdict = should_prune(others, own, directions=directions, keep=self.plan.keep, quota=self.plan.quota)
         record_rung(self.study, number, own, epoch=epoch, pruned=verdict)
-        append_event(self.sweep, "rung", number=number, epoch=epoch, rung=rung, value=value, pruned=verdict)
+        append_event(self.sweep, "rung", number=number, epoch=epoch, rung=rung, values=values, pruned=verdict)
         return verdict

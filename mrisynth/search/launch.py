@@ -41,13 +41,23 @@ class Again:
         kinds: outcomes of which every trial is tried again, as a new trial that does not count in the budget.
         trials: pruned trials that are tried again and run to their end.
         budget_trials: a larger budget of trials in all.
-        budget_hours: a larger budget of worker-hours in all.
+        budget_hours: a larger budget of core-hours in all.
+        budget_gpu_hours: a larger budget of GPU-hours in all.
+        budget_wall: a larger budget of wall time in all, in hours.
     """
 
     kinds: Collection[Kind] = ()
     trials: Collection[int] = ()
     budget_trials: int | None = None
     budget_hours: float | None = None
+    budget_gpu_hours: float | None = None
+    budget_wall: float | None = None
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """The limits that are larger from now on, by their names in `Budget`."""
+        limits = {name: getattr(self, f"budget_{name}") for name in ("trials", "hours", "gpu_hours", "wall")}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 NOTHING = Again()

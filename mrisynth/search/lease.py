@@ -55,15 +55,22 @@ class Lease:
         state: what the sweep shall be said to be when the lease ends; at first, what it was before.
         signal: the signal that asked for an end, or None.
         lost: whether another driver has the sweep by now.
+        ran_before: how long earlier drivers had the sweep, as their last signs of life say, in seconds.
     """
 
     sweep: SweepDirectory
     state: State = "failed"
     signal: int | None = None
     lost: bool = False
+    ran_before: float = 0.0
+    _began: float = field(default_factory=now)
     _token: str = field(default_factory=lambda: secrets.token_hex(8))
     _sure_until: float = 0.0
     _asked: threading.Event = field(default_factory=threading.Event)
+
+    def ran(self) -> float:
+        """For how long drivers have had the sweep, this one included, in seconds."""
+        return self.ran_before + now() - self._began
 
     def should_stop(self) -> bool:
         """Whether a signal or a request asked for an end, or the sweep is not ours any more."""
@@ -91,7 +98,7 @@ class Lease:
             return
         if is_stop_requested(self.sweep):
             self._asked.set()
-        write_heartbeat(self.sweep, state="running")
+        write_heartbeat(self.sweep, state="running", ran=self.ran())
         self._sure_until = began + SURE_FOR
 
     def take(self) -> None:
@@ -137,7 +144,8 @@ def hold(sweep: SweepDirectory, *, pause: Callable[[float], None] = time.sleep) 
     except Timeout:
         raise _held(sweep) from None
     try:
-        lease = Lease(sweep, state=_state_before(sweep))
+        beat = _last_beat(sweep)
+        lease = Lease(sweep, state=_state_before(beat), ran_before=beat.get("ran", 0.0) if beat else 0.0)
         _take(lease, pause)
         handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
         lease.catch_signals()
@@ -150,7 +158,7 @@ def hold(sweep: SweepDirectory, *, pause: Callable[[float], None] = time.sleep) 
         finally:
             with contextlib.suppress(LeaseLostError):
                 lease.check()
-                write_heartbeat(sweep, state=lease.state)
+                write_heartbeat(sweep, state=lease.state, ran=lease.ran())
             _restore(handlers)
     finally:
         lock.release()
@@ -200,9 +208,8 @@ def _held(sweep: SweepDirectory) -> MrisynthError:
     )
 
 
-def _state_before(sweep: SweepDirectory) -> State:
+def _state_before(beat: dict[str, Any] | None) -> State:
     """What a sweep is again if nothing is done with it; one whose driver was killed is stopped."""
-    beat = _last_beat(sweep)
     state: State = "failed" if beat is None else beat["state"]
     return "stopped" if state == "running" else state
 

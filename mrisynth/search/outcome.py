@@ -1,23 +1,28 @@
 """How a trial ended: what people see, what is written beside the trial, and what Optuna is told."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from optuna.trial import TrialState
 
 from mrisynth.files import read_json, write_json
+from mrisynth.results.constraints import Bound
+from mrisynth.results.constraints import excesses as excesses_of
 from mrisynth.results.store import TrialDirectory, timestamp
 
 Kind = Literal["completed", "pruned", "rejected", "lost"]
 REASONS: dict[Kind, tuple[str, ...]] = {
     "completed": (),
-    "pruned": ("stopped",),
+    "pruned": ("stopped", "budget"),
     "rejected": ("diverged", "collapsed", "out of memory", "infeasible"),
     "lost": ("worker", "node", "storage"),
 }
 """Why a trial ended as it did, where that needs a word; a pruned trial without one fell on a rung."""
+
+CUT = "pruned: budget"
+"""The title of a trial that was ended because the budget was spent; a larger budget takes it up again."""
 
 # TPE ignores FAIL: a configuration that diverges must be told PRUNED, or nearly every later suggestion goes there too.
 STATES: dict[Kind, TrialState] = {
@@ -38,6 +43,7 @@ class Outcome:
         reason: one of `REASONS`.
         rung: the epoch after which a trial was pruned.
         values: objective -> value; complete for a completed trial, else the last known.
+        excesses: constraint in words -> how far beyond it the trial is; 0 or less where it keeps to it.
     """
 
     kind: Kind
@@ -45,6 +51,7 @@ class Outcome:
     reason: str | None = None
     rung: int | None = None
     values: Mapping[str, float] = field(default_factory=dict)
+    excesses: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def state(self) -> TrialState:
@@ -71,6 +78,7 @@ def write_outcome(directory: TrialDirectory, outcome: Outcome) -> None:
             "rung": outcome.rung,
             "message": outcome.message,
             "values": {name: value for name, value in outcome.values.items() if math.isfinite(value)},
+            "excesses": dict(outcome.excesses),
             "time": timestamp(),
         },
     )
@@ -81,13 +89,24 @@ def read_outcome(directory: TrialDirectory) -> Outcome | None:
     if not directory.outcome.is_file():
         return None
     stored: dict[str, Any] = read_json(directory.outcome)
-    return Outcome(stored["outcome"], stored["message"], stored["reason"], stored["rung"], stored["values"])
+    values, excesses = stored["values"], stored.get("excesses", {})
+    return Outcome(stored["outcome"], stored["message"], stored["reason"], stored["rung"], values, excesses)
 
 
-def completed(values: Mapping[str, float]) -> Outcome:
-    """The outcome of a trial that ran to its end: completed, unless a value is not finite."""
+def completed(scores: Mapping[str, float], objectives: Iterable[str], bounds: Iterable[Bound] = ()) -> Outcome:
+    """The outcome of a trial that ran to its end: completed, unless an objective is not finite.
+
+    Args:
+        scores: metric -> value, as the trial scored.
+        objectives: the metrics of which the study is told.
+        bounds: what is wanted of the scores besides.
+    """
+    values = {name: scores[name] for name in objectives}
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         return Outcome("rejected", f"{bad[0]} is {values[bad[0]]} at the end", "diverged")
     shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    return Outcome("completed", shown, values=dict(values))
+    excesses = excesses_of(scores, bounds)
+    beyond = " and ".join(words for words, excess in excesses.items() if excess > 0)
+    message = f"{shown}; breaks {beyond}" if beyond else shown
+    return Outcome("completed", message, values=values, excesses=excesses)

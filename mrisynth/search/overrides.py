@@ -9,7 +9,7 @@ from mrisynth.errors import InvalidInputError, UsageError
 from mrisynth.search.dimensions import Condition, parse_conditions
 from mrisynth.search.domains import Constant
 from mrisynth.search.parameters import flattened, read_parameters
-from mrisynth.search.settings import Settings
+from mrisynth.search.settings import Budget, Settings
 from mrisynth.search.space_file import Mistakes, SpaceFile, plain_value
 from mrisynth.search.trial_mapping import exists_in, with_parameter
 from mrisynth.training.config import parameters
@@ -113,7 +113,7 @@ def _known() -> dict[str, Any]:
     """Everything that can be set."""
     return {
         **dict.fromkeys(_NESTED),
-        **dict.fromkeys(f"budget.{name}" for name in ("trials", "hours")),
+        **dict.fromkeys(f"budget.{name}" for name in Budget.model_fields),
         **parameters(),
     }
 

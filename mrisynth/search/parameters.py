@@ -1,12 +1,12 @@
 """The parameters of a space, fixed and searched: read from its file, checked against `TrialConfig`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mrisynth.search.dimensions import Condition, Dimension, in_order, parse_conditions
 from mrisynth.search.domain_reader import DomainReader
-from mrisynth.search.domains import Constant, Domain, Suggests, show
+from mrisynth.search.domains import Constant, Domain, Suggests, few_values, show
 from mrisynth.search.space_file import Mistakes, Place
 from mrisynth.training.config import parameters
 from mrisynth.training.parameters import closest
@@ -62,6 +62,8 @@ def read_parameters(fixed: Any, search: Any, *, mistakes: Mistakes) -> Parameter
     for path, dimension in dimensions.items():
         for condition in dimension.conditions if dimension else ():
             _check_condition(path, condition, dimensions=dimensions, place=places[path], mistakes=mistakes)
+        if dimension and not mistakes.any_at(places[path]):
+            _check_together(dimension, dimensions, place=places[path], mistakes=mistakes)
     if "generator" not in places:
         mistakes.add(("search",), f"generator is missing; search or fix {parameters()['generator'].legal}")
     return _ordered([dimension for dimension in dimensions.values() if dimension], mistakes)
@@ -158,6 +160,41 @@ def _check_condition(
             mistakes.add(at, f"{condition.path} is never {' or '.join(map(show, never))} here; it is {domain}")
         elif not condition.can_hold(domain):
             mistakes.add(at, f"{path} is never used: it needs {condition}, but {condition.path} is {domain}")
+
+
+def _check_together(
+    dimension: Dimension, dimensions: Mapping[str, Dimension | None], *, place: Place, mistakes: Mistakes
+) -> None:
+    """Note a parameter whose conditions hold one by one, but not together with those of the parameters they name."""
+    needed: dict[str, list[Condition]] = {}
+    waiting = list(dimension.conditions)
+    while waiting:
+        condition = waiting.pop(0)
+        others = needed.setdefault(condition.path, [])
+        if condition in others:
+            continue
+        others.append(condition)
+        named = dimensions.get(condition.path)
+        waiting += named.conditions if named else ()
+    for path, conditions in needed.items():
+        domain = _domain(path, dimensions)
+        if domain and len(conditions) > 1 and not _hold_together(conditions, domain):
+            both = " and ".join(map(str, conditions))
+            mistakes.add(
+                (*place, "when"), f"{dimension.path} is never used: it needs {both}, which exclude one another"
+            )
+            return
+
+
+def _hold_together(conditions: Sequence[Condition], domain: Domain) -> bool:
+    """Whether a domain has a value for which all conditions hold."""
+    values = few_values(domain)
+    if values is None:  # of a range only values that a condition names can be decisive
+        named = [value for condition in conditions if not condition.negated for value in condition.values]
+        if not named:
+            return True
+        values = [value for value in named if domain.contains(value)]
+    return any(all(condition.accepts(value) for condition in conditions) for value in values)
 
 
 def _domain(path: str, dimensions: Mapping[str, Dimension | None]) -> Domain | None:

@@ -94,12 +94,13 @@ def _settle(conductor: Conductor, number: int) -> bool:
         values = _final_values(directory)
         if values is None:
             return False
-        outcome = completed({name: values[name] for name in conductor.plan.objectives})
+        outcome = completed(values, conductor.plan.objectives, conductor.plan.bounds)
         conductor.conclude(number, outcome)
-    begun = read_json(directory.origin).get("from_epoch", 0) if directory.origin.is_file() else 0
+    origin = read_json(directory.origin) if directory.origin.is_file() else {}
+    begun = origin.get("from_epoch", 0)
     records = (record for record in read_records(directory.history) if record["epoch"] > begun)
     seconds = {record["epoch"]: float(record["seconds"]) for record in records}
-    conductor.settle(number, outcome, seconds=sum(seconds.values()))
+    conductor.settle(number, outcome, seconds=sum(seconds.values()), share=origin.get("gpu", 0.0))
     return True
 
 

@@ -1,17 +1,23 @@
 """The sampler of a study, made repeatable: what it suggests depends on the seed, the trial and the study alone."""
 
 import warnings
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.files import digest
+from mrisynth.search.settings import SamplerName
 
-Name = Literal["tpe", "random"]
+POPULATION = 20
+"""Completed trials of a generation of NSGA-II: few, because a sweep completes dozens rather than thousands."""
+
+REDRAWS, RANDOM_REDRAWS = 8, 32
+"""How often a point is drawn again that was tried before: by the sampler itself, and then at random."""
 
 
 class SeededSampler(BaseSampler):
@@ -19,10 +25,13 @@ class SeededSampler(BaseSampler):
 
     A search that was killed and resumed thus suggests what an undisturbed one would, even where the kill fell between
     two parameters of one trial: those already stored are not drawn again, and the others do not notice.
+
+    TPE suggests its favourite again and again where there are few points; the same point trains to the same result, so
+    it is drawn again.
     """
 
-    def __init__(self, name: Name, seed: int) -> None:
-        self._name: Name = name
+    def __init__(self, name: SamplerName, seed: int) -> None:
+        self._name: SamplerName = name
         self._seed = seed
         self._relative: BaseSampler = make_sampler(name, seed)
 
@@ -34,8 +43,24 @@ class SeededSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw the parameters that are drawn together."""
-        return self._relative.sample_relative(study, trial, search_space)
+        """Draw the parameters that are drawn together, again if that point was tried before."""
+        drawn = self._relative.sample_relative(study, trial, search_space)
+        if self._name != "tpe" or not drawn:
+            return drawn
+        tried = _tried(study, trial)
+        for redraw in range(REDRAWS + RANDOM_REDRAWS):
+            if not _is_among(tried, drawn):
+                break
+            name: SamplerName = "tpe" if redraw < REDRAWS else "random"
+            sampler = make_sampler(name, derive_seed(self._seed, trial.number, "again", redraw))
+            if name == "tpe":
+                drawn = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+            else:
+                drawn = {
+                    path: sampler.sample_independent(study, trial, path, distribution)
+                    for path, distribution in search_space.items()
+                }
+        return drawn
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -45,10 +70,15 @@ class SeededSampler(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-def make_sampler(name: Name, seed: int) -> BaseSampler:
-    """Optuna's sampler of that name; TPE with conditional parameters (`group`) and a mind for what runs."""
-    if name == "random":
+def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
+    """Optuna's sampler of that name; TPE with conditional parameters (`group`) and a mind for what runs.
+
+    A grid's points are queued whole (see `grid`); what a named trial leaves open is drawn at random then.
+    """
+    if name in ("random", "grid"):
         return RandomSampler(seed=seed)
+    if name == "nsga2":
+        return NSGAIISampler(population_size=POPULATION, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
@@ -57,3 +87,21 @@ def make_sampler(name: Name, seed: int) -> BaseSampler:
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2^32) that depends on every part."""
     return int(digest(list(parts))[:8], 16)
+
+
+def _tried(study: Study, trial: FrozenTrial) -> list[Mapping[str, Any]]:
+    """The parameters of all other trials but those that were lost, without those that have one value alone."""
+    return [
+        {path: value for path, value in other.params.items() if not other.distributions[path].single()}
+        for other in study.get_trials(deepcopy=False)
+        if other.number != trial.number and other.params and other.state not in (TrialState.FAIL, TrialState.WAITING)
+    ]
+
+
+def _is_among(tried: Iterable[Mapping[str, Any]], drawn: Mapping[str, Any]) -> bool:
+    """Whether a trial with these parameters would repeat one that was tried.
+
+    What is drawn has parameters of every branch of the space. A trial that agrees in all of its own went the same way,
+    because what exists depends on values alone.
+    """
+    return any(params.items() <= drawn.items() for params in tried)

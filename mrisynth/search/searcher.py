@@ -106,7 +106,10 @@ class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Pass a record on; when the end has begun, a trial rests after it, to go on another time."""
-        ended = self._conductor.hear(trial.config["number"], json.loads(result["record"]))
+        number, record, memory = trial.config["number"], json.loads(result["record"]), json.loads(result["memory"])
+        if memory is not None and record.get("scores") is not None:  # scoring may take more than training
+            self._conductor.note_memory(number, *memory)
+        ended = self._conductor.hear(number, record)
         return str(TrialScheduler.STOP if ended or self._ending.has_begun() else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict, ValidationError, field_validator
 
 from mrisynth.config import Config
+from mrisynth.search.constraints import Limit, read_constraints
 from mrisynth.search.domains import show
 from mrisynth.search.space_file import Mistakes, Place, did_you_mean
 from mrisynth.training.metrics import METRICS
@@ -13,6 +14,7 @@ from mrisynth.training.metrics import METRICS
 Count = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Direction = Literal["maximize", "minimize"]
+SamplerName = Literal["tpe", "nsga2", "random", "grid"]
 
 PARAMETER_KEYS = ("fixed", "search", "trials", "published")
 """The top-level keys of a space that are not settings."""
@@ -22,7 +24,9 @@ class Budget(Config):
     """How much a sweep may spend; it ends when the first of them is spent."""
 
     trials: Count | None = Field(None, ge=1, description="Trials that end as completed, pruned or rejected.")
-    hours: Number | None = Field(None, gt=0, description="Worker-hours: the time of all trials, added up.")
+    hours: Number | None = Field(None, gt=0, description="Core-hours: the time of all trials times their CPU cores.")
+    gpu_hours: Number | None = Field(None, gt=0, description="GPU-hours: the time of all trials times their GPU share.")
+    wall: Number | None = Field(None, gt=0, description="Hours that the sweep runs, over all its launches.")
 
 
 class Halving(Config):
@@ -32,6 +36,7 @@ class Halving(Config):
         min_length=1, description="Fractions of a trial's epochs after which it may be stopped."
     )
     keep: Number = Field(gt=0, lt=1, description="The fraction of a family's trials that goes on from each rung.")
+    quota: Count = Field(0, ge=0, description="How many of a family go on from each rung before any is stopped there.")
 
     @field_validator("rungs")
     @classmethod
@@ -46,7 +51,7 @@ class Resources(Config):
 
     cpu: Number = Field(1.0, gt=0, description="CPU cores.")
     gpu: float | Literal["auto"] = Field(
-        "auto", description="GPUs, or a fraction of one; auto: one where there is any."
+        "auto", description="GPUs, or a fraction of one; auto: what each trial needs, measured, where there is any."
     )
 
     @field_validator("gpu", mode="before")
@@ -63,11 +68,16 @@ class Settings(Config):
 
     description: Annotated[str, Strict()] = Field("", description="One line that says what the space is for.")
     objectives: dict[str, Direction] = Field(
-        {"psnr": "maximize"}, description="Metric: direction; the first one decides in the pruner."
+        {"psnr": "maximize"}, description="Metric: direction; the first one leads, all of them decide in the pruner."
     )
-    budget: Budget = Field(Budget(trials=None, hours=None), description="When the sweep has spent enough.")
-    sampler: Literal["tpe", "random"] = Field("tpe", description="Who suggests the next trial.")
-    pruner: Halving | None = Field(None, description="Who stops hopeless trials: {halving: {rungs, keep}} or none.")
+    constraints: dict[str, Limit] = Field(
+        {}, description="Bounds on metrics and on the sizes of networks: {seam: {max: 1.5}}; see docs/spaces.md."
+    )
+    budget: Budget = Field(Budget(), description="When the sweep has spent enough.")
+    sampler: SamplerName = Field("tpe", description="Who suggests the next trial.")
+    pruner: Halving | None = Field(
+        None, description="Who stops hopeless trials: {halving: {rungs, keep, quota}} or none."
+    )
     resources: Resources = Field(Resources(cpu=1.0, gpu="auto"), description="What one trial occupies.")
 
     @field_validator("pruner", mode="before")
@@ -89,6 +99,8 @@ def read_settings(data: dict[str, Any], mistakes: Mistakes) -> Settings:
     given = {key: value for key, value in data.items() if key not in PARAMETER_KEYS}
     if isinstance(given.get("objectives"), dict):
         given["objectives"] = _known_objectives(given["objectives"], mistakes)
+    if "constraints" in given:
+        given["constraints"] = read_constraints(given["constraints"], mistakes)
     try:
         return Settings.model_validate(given)
     except ValidationError as error:

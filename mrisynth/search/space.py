@@ -2,39 +2,30 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mrisynth.errors import InvalidInputError, NotFoundError
+from mrisynth.results.constraints import SIZES, Bound, bounds
+from mrisynth.search.constraints import Limit
 from mrisynth.search.dimensions import Dimension
 from mrisynth.search.domains import Suggests, encode, show
+from mrisynth.search.feasibility import Feasibility, Infeasible, check_sizes, try_out
+from mrisynth.search.grid import MOST_POINTS, count_points, endless
 from mrisynth.search.named_trials import named_sizes, read_named_trials
 from mrisynth.search.overrides import overridden, parse_overrides, set_in_trials
 from mrisynth.search.parameters import Parameters, flattened, nested, read_parameters
-from mrisynth.search.settings import Budget, Direction, Halving, Resources, Settings, read_settings
-from mrisynth.search.space_file import Mistakes, SpaceFile, read_space_file
+from mrisynth.search.settings import Budget, Direction, Halving, Resources, SamplerName, Settings, read_settings
+from mrisynth.search.space_file import Mistakes, Place, SpaceFile, read_space_file
 from mrisynth.search.stand_ins import GivenTrial, RandomTrial
 from mrisynth.shipped import search_spaces
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.losses import LOSSES
 from mrisynth.training.parameters import InvalidConfigError
 
-_DRAWS = 50
-"""How many random configurations a check tries."""
-
-
-class Infeasible(InvalidInputError, ValueError):  # noqa: N818 - it is no error of the program's, like optuna.TrialPruned
-    """A suggestion that cannot be trained: legal one by one, but not together.
-
-    Args:
-        message: why, in one sentence.
-        config: what was suggested, in the flat form, without defaults.
-    """
-
-    def __init__(self, message: str, config: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self.config = dict(config)
+_MOSTLY = 0.9
+"""A space that throws more than this share of its suggestions away warns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,8 @@ class Space:
     Args:
         file: the file it was read from, with its exact text, and what was set on top of it.
         description: one line that says what the space is for.
-        objectives: metric -> direction; the first one decides in the pruner.
+        objectives: metric -> direction; the first one leads, all of them decide in the pruner.
+        constraints: metric or size of a network -> the bounds within which it is wanted.
         budget: how much a sweep may spend.
         sampler: who suggests the next trial.
         pruner: who stops hopeless trials, if anybody.
@@ -68,19 +60,22 @@ class Space:
         trials: name -> complete configuration.
         published: those of `trials` that run first, exactly as they are, in this order.
         warnings: what is legal and probably not meant, one sentence each.
+        feasibility: what became of some random suggestions.
     """
 
     file: SpaceFile
     description: str
     objectives: Mapping[str, Direction]
+    constraints: Mapping[str, Limit]
     budget: Budget
-    sampler: Literal["tpe", "random"]
+    sampler: SamplerName
     pruner: Halving | None
     resources: Resources
     parameters: Parameters
     trials: Mapping[str, TrialConfig]
     published: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    feasibility: Feasibility = field(default_factory=Feasibility)
 
     @property
     def name(self) -> str:
@@ -103,6 +98,16 @@ class Space:
         return self.parameters.fixed
 
     @property
+    def limits(self) -> dict[str, dict[str, float]]:
+        """The constraints as in a space file."""
+        return {name: limit.model_dump(exclude_none=True) for name, limit in self.constraints.items()}
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The constraints one by one."""
+        return bounds(self.limits)
+
+    @property
     def search(self) -> dict[str, Dimension]:
         """Dotted path -> dimension of every searched parameter; empty where a space has trials only."""
         return {dimension.path: dimension for dimension in self.parameters.searched}
@@ -120,13 +125,16 @@ class Space:
             A complete configuration in the flat form, every default spelled out; `TrialConfig.parse` takes it.
 
         Raises:
-            Infeasible: it cannot be trained. Every parameter has been asked for.
+            Infeasible: it cannot be trained, or its networks are beyond a bound of the space. Every parameter has been
+                asked for.
         """
-        config = nested(self.parameters.suggest(trial))
+        suggested = nested(self.parameters.suggest(trial))
         try:
-            return TrialConfig.parse(config).dump()
+            config = TrialConfig.parse(suggested)
         except InvalidConfigError as error:
-            raise Infeasible(str(error), config) from None
+            raise Infeasible(str(error), suggested) from None
+        check_sizes(config, self.bounds, suggested)
+        return config.dump()
 
     def encode(self, config: TrialConfig) -> Encoding:
         """A configuration as a point of this space's study, or why it is none."""
@@ -160,6 +168,7 @@ class Space:
             "name": self.name,
             "description": self.description,
             "objectives": dict(self.objectives),
+            "constraints": self.limits,
             "budget": self.budget.model_dump(mode="json"),
             "sampler": self.sampler,
             "pruner": {"halving": self.pruner.model_dump(mode="json")} if self.pruner else "none",
@@ -216,7 +225,7 @@ def with_overrides(space: Space, overrides: Iterable[str] | Mapping[str, Any]) -
     for key, value in given.items():
         data = overridden(data, key, value)
     kept = {**space.overrides, **given}
-    return _checked(SpaceFile(space.file.name, space.text, data, space.file.lines, kept)) if given else space
+    return _checked(SpaceFile(space.file.name, space.text, data, space.file.positions, kept)) if given else space
 
 
 def list_spaces() -> dict[str, str]:
@@ -281,6 +290,8 @@ def _checked(file: SpaceFile) -> Space:
         mistakes.add(
             ("fixed",), "'fixed' changes nothing, because nothing is searched and named trials run as they are"
         )
+    if settings.sampler == "grid":
+        _check_grid(parameters, mistakes)
     mistakes.refuse()
     if published is None:
         published = () if parameters.searched else tuple(trials)
@@ -288,6 +299,7 @@ def _checked(file: SpaceFile) -> Space:
         mistakes.add(("published",), "'published' is empty and nothing is searched, so that no trial would run")
     space = Space(file=file, **dict(settings), parameters=parameters, trials=trials, published=published)
     if space.search:
+        space = replace(space, feasibility=try_out(space.suggest))
         _check_feasible(space, mistakes)
     mistakes.refuse()
     return replace(space, warnings=(*mistakes.warnings, *_changes(file)))
@@ -304,23 +316,38 @@ def _check_search(data: Mapping[str, Any], settings: Settings, *, mistakes: Mist
         mistakes.add(
             ("search",), "nothing is searched; write parameters under 'search', or configurations under 'trials'"
         )
-    if settings.budget.trials is None and settings.budget.hours is None and not data.get("budget"):
-        mistakes.add(("budget",), "budget is missing; write 'budget: {trials: 100}', or hours, or both")
+    if not data.get("budget") and settings.sampler != "grid":
+        mistakes.add(("budget",), "budget is missing; write 'budget: {trials: 100}', or hours, gpu_hours, wall")
+
+
+def _check_grid(parameters: Parameters, mistakes: Mistakes) -> None:
+    """Note what keeps a grid from having an end."""
+    without_end = endless(parameters)
+    for dimension in without_end:
+        what = f"{dimension.path} is a range {dimension.domain}, of which a grid has no list of values"
+        mistakes.add(
+            ("search", dimension.path), f"{what}; write a list of choices, or a step in a range that is not log"
+        )
+    if not without_end and count_points(parameters) > MOST_POINTS:
+        mistakes.add(
+            ("sampler",), f"the grid has more than {MOST_POINTS:,} points; search less, or take another sampler"
+        )
 
 
 def _check_feasible(space: Space, mistakes: Mistakes) -> None:
-    """Note that a space suggests what cannot be trained: a mistake if it suggests nothing else."""
-    trial, reasons = RandomTrial(0), list[str]()
-    for _ in range(_DRAWS):
-        try:
-            space.suggest(trial)
-        except Infeasible as error:
-            reasons.append(str(error))
-    if len(reasons) == _DRAWS:
-        mistakes.add(("search",), f"nothing that this space suggests can be trained; for example, {reasons[0]}")
-    elif reasons:
-        share = f"{len(reasons)} of {_DRAWS} random suggestions cannot be trained"
-        mistakes.warn(("search",), f"{share}; for example, {reasons[0]}")
+    """Note that a space suggests what no worker gets: a mistake if it suggests nothing else."""
+    found, example = space.feasibility, space.feasibility.example
+    bounded: Place = ("constraints", next((bound.name for bound in space.bounds if bound.name in SIZES), ""))
+    if found.nothing_left and found.beyond:
+        mistakes.add(bounded, f"{found.bounds_in_words}; for example, {example['beyond']}")
+    elif found.nothing_left:
+        why = f"nothing that this space suggests can be trained; for example, {example['untrainable']}"
+        mistakes.add(("search",), why)
+    elif found.untrainable:
+        share = f"{found.untrainable} of {found.drawn} random suggestions cannot be trained"
+        mistakes.warn(("search",), f"{share}; for example, {example['untrainable']}")
+    if _MOSTLY * found.drawn < found.beyond < found.drawn:
+        mistakes.warn(bounded, f"{found.bounds_in_words}; the search will spend much of its time on them")
 
 
 def _with_weights(config: Mapping[str, Any]) -> dict[str, Any]:

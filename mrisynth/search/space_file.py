@@ -1,4 +1,4 @@
-"""A space file as plain data that remembers its lines, and the list of mistakes found in it.
+"""A space file as plain data that remembers its lines and columns, and the list of mistakes found in it.
 
 YAML is read by ruamel.yaml: `1e-5` is a number, `none` and `no` are words, and a key that stands twice is refused.
 """
@@ -17,6 +17,8 @@ from mrisynth.errors import InvalidInputError
 
 Place = tuple[str | int, ...]
 """Where something stands in a document: the keys and positions that lead to it."""
+Position = tuple[int, int]
+"""Line and column, both from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +29,26 @@ class SpaceFile:
         name: the file's name, as messages call it.
         text: the file, exactly.
         data: its content as plain values.
-        lines: the line (from 1) of every key and list entry.
+        positions: line and column (from 1) of every key and list entry.
         overrides: what was set on top of the file, dotted key -> value; their places have no line.
     """
 
     name: str
     text: str
     data: dict[str, Any]
-    lines: Mapping[Place, int]
+    positions: Mapping[Place, Position]
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
-    def line(self, place: Place) -> int:
-        """The line of `place` or of the nearest thing around it."""
-        return next((self.lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in self.lines), 1)
+    def position(self, place: Place) -> Position:
+        """Line and column of `place` or of the nearest thing around it."""
+        known = self.positions
+        return next((known[place[:end]] for end in range(len(place), 0, -1) if place[:end] in known), (1, 1))
 
     def where(self, place: Place) -> str:
-        """How a message says where `place` is: file and line, or the `--set` it came from."""
+        """How a message says where `place` is: file, line and column, or the `--set` it came from."""
         key = self.override(place)
-        return f"space {self.name}, line {self.line(place)}" if key is None else f"--set {key}"
+        line, column = self.position(place)
+        return f"space {self.name}, line {line}, column {column}" if key is None else f"--set {key}"
 
     def override(self, place: Place) -> str | None:
         """The override that set what stands at `place`, or inside it if that is a named trial's, if any did."""
@@ -65,8 +69,9 @@ class Mistakes:
 
     def __init__(self, file: SpaceFile) -> None:
         self._file = file
-        self._mistakes: list[tuple[int, str]] = []
-        self._warnings: list[tuple[int, str]] = []
+        self._mistakes: list[tuple[Position, str]] = []
+        self._warnings: list[tuple[Position, str]] = []
+        self._places: list[Place] = []
 
     def override(self, place: Place) -> str | None:
         """The override that set what stands at `place`, if any did."""
@@ -74,16 +79,21 @@ class Mistakes:
 
     def add(self, place: Place, sentence: str) -> None:
         """Note a mistake at `place`."""
-        self._mistakes.append((self._file.line(place), f"{self._file.where(place)}: {sentence}"))
+        self._places.append(place)
+        self._mistakes.append((self._file.position(place), f"{self._file.where(place)}: {sentence}"))
 
     def warn(self, place: Place, sentence: str) -> None:
         """Note something that is legal and probably not meant."""
-        self._warnings.append((self._file.line(place), f"{self._file.where(place)}: {sentence}"))
+        self._warnings.append((self._file.position(place), f"{self._file.where(place)}: {sentence}"))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings in the order of the file."""
         return _in_order(self._warnings)
+
+    def any_at(self, place: Place) -> bool:
+        """Whether a mistake was noted at `place` or inside it."""
+        return any(noted[: len(place)] == place for noted in self._places)
 
     def refuse(self) -> None:
         """Raise InvalidInputError with every mistake, one a line, if there is any."""
@@ -92,7 +102,7 @@ class Mistakes:
 
 
 def read_space_file(text: str, name: str) -> SpaceFile:
-    """Read a space file's text into plain values with lines.
+    """Read a space file's text into plain values with their positions.
 
     Args:
         text: the YAML.
@@ -101,22 +111,22 @@ def read_space_file(text: str, name: str) -> SpaceFile:
     Raises:
         InvalidInputError: it is not YAML, has a key twice, or is not a mapping.
     """
-    lines: dict[Place, int] = {}
-    data = _plain(load_yaml(text, f"space {name}"), (), lines)
+    positions: dict[Place, Position] = {}
+    data = _plain(load_yaml(text, f"space {name}"), (), positions)
     if data is None:
         raise InvalidInputError(f"space {name} is empty; see `mrisynth space show smoke` for an example")
     if not isinstance(data, dict):
         raise InvalidInputError(f"space {name} is a {kind(data)}, not a mapping of keys like `search:` and `budget:`")
-    return SpaceFile(name, text, data, lines)
+    return SpaceFile(name, text, data, positions)
 
 
 def load_yaml(text: str, source: str) -> Any:
-    """A YAML document as ruamel.yaml's values, or InvalidInputError with the line of `source` that is wrong."""
+    """A YAML document as ruamel.yaml's values, or InvalidInputError with the place in `source` that is wrong."""
     try:
         return YAML(typ="rt").load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
+        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InvalidInputError(f"{source}{line}: not valid YAML: {_without_value(problem)}") from None
 
@@ -141,16 +151,16 @@ def did_you_mean(word: Any, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if 0 < len(names) <= 12 else ""
 
 
-def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
-    """Ruamel's values as dict, list, str, bool, int, float and None, with their lines noted on the way."""
+def _plain(node: Any, place: Place, positions: dict[Place, Position]) -> Any:
+    """Ruamel's values as dict, list, str, bool, int, float and None, with their positions noted on the way."""
     if isinstance(node, CommentedMap):
         for key in node:
-            _note(lines, (*place, str(key)), node.lc.data and node.lc.data.get(key))
-        return {str(key): _plain(value, (*place, str(key)), lines) for key, value in node.items()}
+            _note(positions, (*place, str(key)), node.lc.data and node.lc.data.get(key))
+        return {str(key): _plain(value, (*place, str(key)), positions) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
-        for position in range(len(node)):
-            _note(lines, (*place, position), node.lc.data and node.lc.data.get(position))
-        return [_plain(value, (*place, position), lines) for position, value in enumerate(node)]
+        for at in range(len(node)):
+            _note(positions, (*place, at), node.lc.data and node.lc.data.get(at))
+        return [_plain(value, (*place, at), positions) for at, value in enumerate(node)]
     if isinstance(node, ScalarBoolean):
         return bool(node)
     for plain in (bool, int, float, str):
@@ -159,10 +169,10 @@ def _plain(node: Any, place: Place, lines: dict[Place, int]) -> Any:
     return node
 
 
-def _note(lines: dict[Place, int], place: Place, position: Any) -> None:
-    """Keep a line; what a merge key (`<<`) brought in has none of its own."""
-    if position:
-        lines[place] = int(position[0]) + 1
+def _note(positions: dict[Place, Position], place: Place, found: Any) -> None:
+    """Keep a position; what a merge key (`<<`) brought in has none of its own."""
+    if found:
+        positions[place] = (int(found[0]) + 1, int(found[1]) + 1)
 
 
 def _without_value(problem: str) -> str:
@@ -170,5 +180,5 @@ def _without_value(problem: str) -> str:
     return problem.partition(" with value ")[0]
 
 
-def _in_order(noted: list[tuple[int, str]]) -> tuple[str, ...]:
+def _in_order(noted: list[tuple[Position, str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sentence for _, sentence in sorted(noted, key=lambda item: item[0])))

@@ -1,11 +1,13 @@
 """The study: the only truth of the search. Only the driver touches it.
 
 It is an Optuna study, in a journal file unless a database is named. What we add to its trials stands in user
-attributes: `name` of a named trial, `retry_of`, `whole` of a trial that no rung stops, one `rung:<i>` for each rung
-reached, `gpu` of a trial that needs a larger share, `seconds` and `outcome`.
+attributes: `name` of a named trial, `grid` of a grid's point, `retry_of`, `whole` of a trial that no rung stops, one
+`rung:<i>` for each rung reached, `gpu` of a trial that needs a larger share, `seconds`, `gpu_seconds` where it had
+one, and `outcome`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.errors import InvalidInputError
-from mrisynth.search.outcome import Kind, Outcome
+from mrisynth.search.outcome import CUT, Outcome
 from mrisynth.search.pruning import Direction, Standing
 from mrisynth.search.storage.claim import STUDY
 from mrisynth.search.storage.database import JOURNAL
@@ -22,7 +24,9 @@ from mrisynth.search.storage.door import open_storage
 from mrisynth.search.storage.outage import AT_ONCE, Patience
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-"""What counts in a budget of trials: completed, pruned and rejected, not lost."""
+"""What may count in a budget of trials: completed, pruned and rejected, not lost."""
+INFEASIBLE = "rejected: infeasible"
+"""The outcome of a suggestion that no worker was given; it does not count in a budget of trials."""
 
 
 def open_study(
@@ -39,7 +43,7 @@ def open_study(
 
     Args:
         journal: the journal file; its folder is made.
-        objectives: metric -> "maximize" or "minimize", the first of them the one that prunes.
+        objectives: metric -> "maximize" or "minimize", in the order in which they are told.
         sampler: who suggests.
         storage: "journal", "sqlite" (a file beside the journal), or the URL of a database.
         name: the study's name in its storage.
@@ -83,6 +87,18 @@ def take_trial(study: optuna.Study, number: int) -> optuna.Trial:
     return _open_trial(view, number)
 
 
+def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The finished trials that count in a budget of trials: not the lost ones, nor those that no worker was given."""
+    finished = study.get_trials(deepcopy=False, states=COUNTED)
+    return [trial for trial in finished if trial.user_attrs.get("outcome") != INFEASIBLE]
+
+
+def infeasible_in_a_row(study: optuna.Study) -> int:
+    """How many of the latest finished trials were infeasible, one after the other."""
+    finished = reversed(study.get_trials(deepcopy=False, states=COUNTED))
+    return sum(1 for _ in takewhile(lambda trial: trial.user_attrs.get("outcome") == INFEASIBLE, finished))
+
+
 def find_trial(study: optuna.Study, number: int) -> FrozenTrial:
     """The stored trial of that number."""
     storage = study._storage  # the study's own way leads over all its trials
@@ -102,12 +118,32 @@ def queue_named(study: optuna.Study, points: Mapping[str, Mapping[str, Any]]) ->
             study.enqueue_trial(dict(parameters), user_attrs={"name": name})
 
 
-def queue_retries(study: optuna.Study, kinds: Collection[Kind] = (), trials: Collection[int] = ()) -> list[int]:
+def ask(study: optuna.Study, grid: Sequence[Mapping[str, Any]] | None) -> int:
+    """The number of a new trial: of a grid the first point that no trial has, or else what the sampler suggests."""
+    if grid is None:
+        return study.ask().number
+    point = min(_left(study, grid))
+    # In the study at once and whole, so that a killed driver leaves it either waiting or untouched.
+    study.enqueue_trial(dict(grid[point]), user_attrs={"grid": point})
+    return waiting_trials(study)[0].number
+
+
+def is_exhausted(study: optuna.Study, grid: Sequence[Mapping[str, Any]] | None) -> bool:
+    """Whether there is a grid, and a trial for each of its points."""
+    return grid is not None and not _left(study, grid)
+
+
+def _left(study: optuna.Study, grid: Sequence[Mapping[str, Any]]) -> set[int]:
+    """The points of a grid that no trial has."""
+    return set(range(len(grid))) - {trial.user_attrs.get("grid") for trial in study.get_trials(deepcopy=False)}
+
+
+def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Collection[int] = ()) -> list[int]:
     """Queue finished trials again, each once, every one as a new trial with the same parameters.
 
     Args:
         study: the study.
-        kinds: outcomes of which every trial is repeated.
+        kinds: outcomes of which every trial is repeated: "lost", or one with its reason like "pruned: budget".
         trials: pruned trials that are repeated too; no rung stops them again.
 
     Returns:
@@ -123,7 +159,8 @@ def queue_retries(study: optuna.Study, kinds: Collection[Kind] = (), trials: Col
     chosen = [
         trial
         for trial in stored
-        if (outcome_kind(trial) in kinds and trial.number not in repeated) or trial.number in trials
+        if (_is_one_of(trial, kinds) and trial.user_attrs["outcome"] != INFEASIBLE and trial.number not in repeated)
+        or trial.number in trials
     ]
     for trial in chosen:
         marks = {"name": trial.user_attrs["name"]} if "name" in trial.user_attrs else {}
@@ -136,6 +173,17 @@ def outcome_kind(trial: FrozenTrial) -> str | None:
     """How a stored trial ended: "completed", "pruned", "rejected" or "lost"; None while it has not."""
     outcome: str | None = trial.user_attrs.get("outcome")
     return outcome.split(":")[0] if outcome is not None and trial.state.is_finished() else None
+
+
+def is_asked_for(study: optuna.Study, marks: Mapping[str, Any]) -> bool:
+    """Whether a trial, by its user attributes, repeats another one on request: no budget of time ends that."""
+    old = marks.get("retry_of")
+    return old is not None and ("whole" in marks or find_trial(study, old).user_attrs.get("outcome") != CUT)
+
+
+def _is_one_of(trial: FrozenTrial, kinds: Collection[str]) -> bool:
+    kind = outcome_kind(trial)
+    return kind is not None and (kind in kinds or trial.user_attrs["outcome"] in kinds)
 
 
 def _refuse_retry(stored: list[FrozenTrial], number: int, repeated: Mapping[int, int]) -> None:
@@ -155,15 +203,15 @@ def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: 
     Args:
         study: the study.
         number: the trial.
-        standing: its family, the rung, the value.
+        standing: its family, the rung, the values.
         epoch: after which epoch of its own.
         pruned: the verdict.
     """
     trial = _open_trial(study, number)
-    stored = {"epoch": epoch, "value": standing.value, "family": standing.family, "pruned": pruned}
+    stored = {"epoch": epoch, "values": list(standing.values), "family": standing.family, "pruned": pruned}
     # Optuna refuses intermediate values in a study of several objectives, and one that it has already.
     if len(study.directions) == 1 and epoch not in find_trial(study, number).intermediate_values:
-        trial.report(standing.value, epoch)
+        trial.report(standing.values[0], epoch)
     trial.set_user_attr(f"rung:{standing.rung}", stored)
 
 
@@ -178,26 +226,32 @@ def standings(study: optuna.Study, rung: int, *, but: int) -> Iterator[Standing]
     key = f"rung:{rung}"
     for trial in study.get_trials(deepcopy=False):
         if trial.number != but and (stored := trial.user_attrs.get(key)) is not None:
-            yield Standing(stored["family"], rung, stored["value"])
+            # Older versions stored the first objective alone.
+            yield Standing(stored["family"], rung, tuple(stored.get("values", [stored.get("value")])))
 
 
-def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0) -> None:
+def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0, share: float = 0.0) -> None:
     """Tell the study how a trial ended, once; a trial that it knows to be finished is left alone.
 
     Args:
         study: the study.
         number: the trial.
         outcome: how it ended.
-        seconds: how long its workers trained, for the budget of worker-hours.
+        seconds: how long its workers trained, for the budget.
+        share: its share of a GPU.
     """
     if find_trial(study, number).state.is_finished():
         return
     trial = _open_trial(study, number)
     trial.set_user_attr("seconds", seconds)
+    if share:
+        trial.set_user_attr("gpu_seconds", share * seconds)
     trial.set_user_attr("outcome", outcome.title)
-    if outcome.kind == "rejected" and not find_trial(study, number).constraints:
-        # Optuna ranks a trial pruned late above one pruned early; one that cannot be trained is worse than both.
-        trial.set_constraint("rejected", 1.0)
+    # Optuna ranks a trial pruned late above one pruned early; one that cannot be trained is worse than both.
+    excesses = outcome.excesses or ({"rejected": 1.0} if outcome.kind == "rejected" else {})
+    known = find_trial(study, number).constraints
+    for constraint in excesses.keys() - known.keys():
+        trial.set_constraint(constraint, excesses[constraint])
     objectives: dict[str, str] = study.user_attrs["objectives"]
     values = [outcome.values[name] for name in objectives] if outcome.kind == "completed" else None
     study.tell(number, values, state=outcome.state, skip_if_finished=True)
@@ -216,7 +270,16 @@ def find_share(study: optuna.Study, number: int) -> float | None:
 
 def seconds_spent(study: optuna.Study) -> float:
     """How long the workers of all finished trials trained, in seconds."""
-    return sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in study.get_trials(deepcopy=False))
+    return _sum(study, "seconds")
+
+
+def gpu_seconds_spent(study: optuna.Study) -> float:
+    """The same, each weighted by its share of a GPU."""
+    return _sum(study, "gpu_seconds")
+
+
+def _sum(study: optuna.Study, attribute: str) -> float:
+    return sum(float(trial.user_attrs.get(attribute, 0.0)) for trial in study.get_trials(deepcopy=False))
 
 
 def _open_trial(study: optuna.Study, number: int) -> optuna.Trial:

@@ -20,12 +20,12 @@ from ray.tune import Trainable
 
 from mrisynth.data.store.mirror import locate
 from mrisynth.results.store import TrialDirectory, read_records
-from mrisynth.search.attempts import check_attempt, note_error, valid_attempt, write_attempt
+from mrisynth.search.attempts import FencedError, check_attempt, note_error, valid_attempt, write_attempt
 from mrisynth.search.storage.outage import LASTS, Patience, StorageLostError, is_disk_error, wait_for_room
 
 Record = dict[str, Any]
 Records = Generator[Record, None, None]
-Train = Callable[..., Records]
+Train = Callable[..., Any]
 
 
 class TrialWorker(Trainable):  # type: ignore[misc]
@@ -51,11 +51,13 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         """Train one epoch.
 
         Returns:
-            {"record": what `training.trial.run` yields, or a rejection, as JSON}.
+            {"record": what `training.trial.run` yields, or a rejection, "memory": [bytes of its GPU's that it took, all
+            of them] or null}, each as JSON.
         """
         try:
             with _into(self._directory.log):
-                return {"record": json.dumps(self._next_record())}
+                record = self._next_record()
+                return {"record": json.dumps(record), "memory": json.dumps(self._measure())}
         except Exception as error:
             if is_disk_error(error):
                 self._wait_for_room()
@@ -63,10 +65,11 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             raise
 
     def cleanup(self) -> None:
-        """Let go of the trial and its memory."""
-        if self._records is not None:
-            self._records.close()
-        self._records = None
+        """Let go of the trial and its memory; one that is stopped in the middle keeps what it has trained."""
+        records, self._records = self._records, None
+        if records is not None:
+            with _into(self._directory.log), suppress(FencedError, OSError):
+                records.close()
 
     def _wait_for_room(self) -> None:
         """Let a full disk cost one attempt and not all of them: fail when it has room again, or when it stays full."""
@@ -74,6 +77,12 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         size = sum(path.stat().st_size for path in self._directory.checkpoint.rglob("*"))
         with suppress(StorageLostError):
             wait_for_room(root, size=size, patience=Patience(LASTS))
+
+    def _measure(self) -> tuple[int, int] | None:
+        """What the trial took of its GPU, and what that has, in bytes; None without one."""
+        meter = find_function(self._assignment["meter"]) if ray.get_gpu_ids() else None
+        measured: tuple[int, int] | None = meter() if meter else None
+        return measured
 
     def _take(self, config: dict[str, Any]) -> None:
         self._assignment: dict[str, Any] = json.loads(config["assignment"])
@@ -99,7 +108,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         self._attempt = valid_attempt(self._directory)
         records = read_records(self._directory.history)
         write_attempt(self._directory, self._attempt, from_epoch=records[-1]["epoch"] if records else 0)
-        return find_function(self._assignment["train"])(
+        training: Records = find_function(self._assignment["train"])(
             self._assignment["config"],
             store=locate(self._assignment["store"]),
             directory=self._directory.root,
@@ -108,6 +117,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             attempt=self._attempt,
             confirm=partial(check_attempt, self._directory, self._attempt),
         )
+        return training
 
 
 def train_trial(config: dict[str, Any], **where: Any) -> Records:

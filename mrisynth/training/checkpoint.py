@@ -1,4 +1,4 @@
-"""What a trial needs to go on exactly where it was: one safetensors file, replaced at once after every epoch.
+"""What a trial needs to go on exactly where it was: one safetensors file, always replaced whole.
 
 The tensors are the networks, the optimisers' moments, the random states and the best weights; the rest is one JSON
 object in the file's metadata, so that the history can be read without torch. Nothing is ever unpickled.

@@ -35,6 +35,7 @@ from mrisynth.results.pictures import write_pictures
 from mrisynth.results.store import TrialDirectory, read_yaml, timestamp, write_slices, write_yaml
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig
+from mrisynth.training.devices import reset_memory
 from mrisynth.training.diagnosis import (
     TrialRejected,
     as_rejection,
@@ -46,6 +47,10 @@ from mrisynth.training.evaluation import Evaluation, evaluate, shown
 from mrisynth.training.loop import EpochLosses, TrainingState, find_device, prepare_torch, start, to_device, train
 
 Record = dict[str, Any]
+
+CHECKPOINT_COST = 0.01
+"""The share of a trial's time that checkpoints between its rungs may cost; what is trained since the last one is
+trained again after a kill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,9 @@ def run(
 
     Whatever is interrupted, the folder stays whole: the checkpoint is replaced first, then the history, the images, and
     the summary last. A trial that had already finished gives its last record again and nothing else; one that was cut
-    off between checkpoint and history gives its last record first, of which nobody can have heard.
+    off between checkpoint and history gives its last record first, of which nobody can have heard. A checkpoint is
+    written after the first epoch, wherever the trial is scored, as often in between as `CHECKPOINT_COST` allows, and
+    when the generator is closed; what a kill takes is trained again, and gives its records again.
 
     Args:
         config: the trial.
@@ -87,10 +94,9 @@ def run(
         confirm: called right before anything in the folder is changed; raises where the trial is another's by now.
 
     Yields:
-        A record after each epoch, when its checkpoint is on disk: `epoch`, `epochs`, `final`, the losses `train`,
-        `validation` and `train_eval`, `warnings`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`,
-        `host`, `attempt`. All but the last four are the same whenever and in however many pieces the trial runs, as
-        long as `exact` is true.
+        A record after each epoch: `epoch`, `epochs`, `final`, the losses `train`, `validation` and `train_eval`,
+        `warnings`, `scores` (None where nothing was scored), `exact`, `seconds`, `pid`, `host`, `attempt`. All but the
+        last four are the same whenever and in however many pieces the trial runs, as long as `exact` is true.
 
     Raises:
         TrialRejected: it diverged, collapsed, needs more memory than there is, or cannot be built.
@@ -119,6 +125,7 @@ def _run(trial: _Trial) -> Iterator[Record]:
     slices = slices_of.ensure(trial.cohort)
     patches = shards.ensure(trial.cohort, config.patches)
     prepare_torch(config, trial.device)
+    reset_memory(trial.device)
     state = _start(trial)
     if not _catch_up(trial, state, slices, patches) or state.epoch == config.epochs:
         yield state.history[-1]
@@ -126,6 +133,7 @@ def _run(trial: _Trial) -> Iterator[Record]:
         return
     training = to_device(patches.train.low, patches.train.high, trial.device)
     validation = to_device(patches.validation.low, patches.validation.high, trial.device)
+    keeper = _Keeper(trial, state)
     began = time.perf_counter()
     for losses in train(state, config, training=training, validation=validation):
         record = _record(trial, state, losses)
@@ -140,14 +148,48 @@ def _run(trial: _Trial) -> Iterator[Record]:
             refuse_not_finite(record["epoch"], "score", evaluation.values)
         record["seconds"] = round(time.perf_counter() - began, 3)
         state.history.append(record)
-        data_key = trial.cohort.data_key
-        checkpoint.save(_checkpoint(trial), state, config=config, data_key=data_key, confirm=trial.confirm)
+        if evaluation is not None or keeper.is_due():
+            keeper.save()
         trial.confirm()
         _append(trial.directory.history, record)
         if evaluation is not None:
             _publish(trial, state, slices, evaluation)
-        yield record
+        with keeper.saving_when_closed():
+            yield record
         began = time.perf_counter()
+
+
+class _Keeper:
+    """Writes the checkpoints of one attempt, seldom enough."""
+
+    def __init__(self, trial: _Trial, state: TrainingState) -> None:
+        self._trial = trial
+        self._state = state
+        self._saved = state.epoch
+        self._due_at = 0.0
+
+    def is_due(self) -> bool:
+        """Whether another one costs no more than its share of the time since the last."""
+        return time.perf_counter() >= self._due_at
+
+    def save(self) -> None:
+        """Write one."""
+        trial, began = self._trial, time.perf_counter()
+        data_key = trial.cohort.data_key
+        checkpoint.save(_checkpoint(trial), self._state, config=trial.config, data_key=data_key, confirm=trial.confirm)
+        ended = time.perf_counter()
+        self._saved = self._state.epoch
+        self._due_at = ended + (ended - began) / CHECKPOINT_COST
+
+    @contextlib.contextmanager
+    def saving_when_closed(self) -> Iterator[None]:
+        """Around a `yield`: whoever closes the generator there keeps all that was trained."""
+        try:
+            yield
+        except GeneratorExit:
+            if self._saved < self._state.epoch:
+                self.save()
+            raise
 
 
 def _start(trial: _Trial) -> TrainingState:
@@ -183,9 +225,10 @@ def _catch_up(trial: _Trial, state: TrainingState, slices: Sequence[SubjectSlice
     """
     lines = b"".join(map(_line, state.history))
     path = trial.directory.history
-    whole = path.read_bytes() == lines if path.exists() else not state.history
+    stored = path.read_bytes() if path.exists() else b""
+    whole = stored.startswith(lines)
     trial.confirm()
-    if not whole:
+    if stored != lines:
         write_bytes(path, lines)
     if state.history and state.history[-1]["scores"] is not None and _published(trial) != state.epoch:
         _publish(trial, state, slices, _evaluate(trial, state, slices, patches))

@@ -13,7 +13,8 @@ from mrisynth.results.published import NAMES
 from mrisynth.results.report.curves import adversarial_pictures, fit_pictures, psnr_picture
 from mrisynth.results.report.drawing import Picture
 from mrisynth.results.report.latex import latex
-from mrisynth.results.report.page import Content, render
+from mrisynth.results.report.learned import learned_sentences, learned_tables
+from mrisynth.results.report.page import Content, Learned, render
 from mrisynth.results.report.panels import TILE, choose_scene, difference_pictures, image_pictures, read_generated
 from mrisynth.results.report.scores import rank_table, scores_table, study_table
 from mrisynth.results.report.selection import Family, choose_families
@@ -86,7 +87,8 @@ def _content(sweep: SweepDirectory, index: Index, *, k: int, tile: int) -> Conte
         scores = scores[::-1] if any(row["name"] in NAMES for row in family.trials) else scores
         tables += [table for table in (*scores, settings_table(index, family)) if table]
     pictures, remarks = _pictures(sweep, index, families, tile)
-    return Content(families, tables, rank_table(index), pictures, remarks)
+    learned = Learned(learned_tables(index), learned_sentences(index))
+    return Content(families, tables, rank_table(index), learned, pictures, remarks)
 
 
 def _pictures(

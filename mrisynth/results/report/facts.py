@@ -7,7 +7,7 @@ from typing import Any
 
 from mrisynth.errors import MrisynthError
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import BASELINES, first_objective, gains
+from mrisynth.results.leaderboard import BASELINES, breaking, first_objective, gains
 from mrisynth.results.published import PUBLISHED, SETTINGS
 from mrisynth.results.records import OUTCOMES, read_mapping
 from mrisynth.results.report.scores import worse_than
@@ -76,7 +76,12 @@ def findings(index: Index) -> list[str]:
     rows = [row for row in index.trials.to_pylist() if row["outcome"] == "completed"]
     metric = first_objective(index)
     ranked = [row for row in best_first(index, rows) if row.get(f"value.{metric}") is not None]
-    return [*_best(index, ranked, metric), *_against_baselines(index, ranked, metric), *_sizes(rows)]
+    return [
+        *_best(index, ranked, metric),
+        *_constrained(index, ranked),
+        *_against_baselines(index, ranked, metric),
+        *_sizes(rows),
+    ]
 
 
 def unfinished(index: Index) -> list[dict[str, str]]:
@@ -207,6 +212,23 @@ def _best(index: Index, ranked: Rows, metric: str) -> Iterator[str]:
         for name, gain in gained.items()
     ]
     yield said + (f", {listed(over)}" if over else "") + "."
+
+
+def _constrained(index: Index, ranked: Rows) -> Iterator[str]:
+    """How many trials break a constraint of the sweep, and whether the best is one of them."""
+    breaks = breaking(index)
+    if not index.bounds or not ranked:
+        return
+    wanted = listed(map(str, index.bounds))
+    if ranked[0]["trial"] in breaks:
+        best = listed(breaks[ranked[0]["trial"]])
+        yield f"No completed trial keeps to what the sweep wants ({wanted}): the best breaks {best}."
+    elif breaks:
+        verb = "breaks" if len(breaks) == 1 else "break"
+        yield (
+            f"{len(breaks)} of {plural(len(ranked), 'completed trial')} {verb} what the sweep wants ({wanted}), and is "
+            "not called best, whatever it scores."
+        )
 
 
 def _against_baselines(index: Index, ranked: Rows, metric: str) -> Iterator[str]:

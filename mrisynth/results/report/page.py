@@ -26,6 +26,19 @@ _LISTED = 40
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What the search learned.
+
+    Args:
+        tables: of importance and of the families.
+        sentences: what else is known, or why nothing is.
+    """
+
+    tables: list[Table]
+    sentences: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What a report shows of a sweep.
 
@@ -33,6 +46,7 @@ class Content:
         families: the trials shown.
         tables: of scores, in their order.
         ranks: the order of the models beside the published one, if there is enough to compare.
+        learned: what the search learned.
         pictures: by family's title.
         remarks: what could not be shown, one sentence each.
     """
@@ -40,13 +54,14 @@ class Content:
     families: list[Family]
     tables: list[Table]
     ranks: Table | None
+    learned: Learned
     pictures: dict[str, list[Picture]]
     remarks: list[str]
 
     @property
     def all_tables(self) -> list[Table]:
-        """Those of scores and that of ranks."""
-        return [*self.tables, *([self.ranks] if self.ranks else [])]
+        """Those of scores, that of ranks, and what the search learned."""
+        return [*self.tables, *([self.ranks] if self.ranks else []), *self.learned.tables]
 
 
 def render(sweep: SweepDirectory, index: Index, content: Content) -> str:
@@ -81,7 +96,9 @@ def _values(sweep: SweepDirectory, index: Index, content: Content) -> dict[str, 
         "changes": facts.changes(sweep, rows),
         "findings": facts.findings(index),
         "tables": tables[: len(content.tables)],
-        "ranks": tables[-1] if content.ranks else None,
+        "ranks": tables[len(content.tables)] if content.ranks else None,
+        "learned": content.learned.sentences,
+        "learned_tables": tables[len(tables) - len(content.learned.tables) :],
         "published": any(row["name"] in PUBLISHED for row in rows),
         "metrics": [(metric_title(index, name), meaning(index, name) or "not described") for name in index.metrics],
         "figures": figures,
@@ -103,6 +120,8 @@ def _contents(values: dict[str, Any]) -> list[tuple[str, str]]:
     chapters = [("findings", "In short")]
     chapters += [("tables", "Tables")] if values["tables"] else []
     chapters += [("ranks", "Order beside the published")] if values["ranks"] else []
+    learned = values["learned"] or values["learned_tables"]
+    chapters += [("learned", "What the search learned")] if learned else []
     chapters += [(f"figures-{at}", f"Figures: {each['title']}") for at, each in enumerate(values["figures"], 1)]
     missing = values["remarks"] or values["unfinished"] or values["waiting"]
     chapters += [("missing", "What is missing")] if missing else []

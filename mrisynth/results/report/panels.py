@@ -124,9 +124,9 @@ def difference_pictures(
     for at, page in enumerate(pages, 1):
         caption = (
             f"{family.title}: differences on one signed scale{page_words(at, len(pages))}. Upper row of each pair: "
-            "generated - low, what the model changed. Lower row: generated - high, what it left wrong. Red is "
-            f"brighter, blue is darker, white is equal; the scale ends at ±{scene.window.limit:.2f} of the range "
-            "[0, 1] (the paper shows generated - low with blue for brighter). "
+            "generated - low, what the model changed. Lower row: generated - high, what it left wrong. Blue is "
+            f"brighter, red is darker, white is equal, as in the paper; the scale ends at ±{scene.window.limit:.2f} "
+            "of the range [0, 1]. "
             f"Subject {scene.subject}, slice {scene.index}; n = 1 slice."
         )
         data, width = _draw(_difference_sheet(scene, page, generated, tile), tile)

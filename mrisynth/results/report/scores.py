@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import BASELINES
 from mrisynth.results.published import PUBLISHED, PublishedScores
-from mrisynth.results.report.ranking import ranks, spearman
+from mrisynth.results.ranking import ranks, spearman
 from mrisynth.results.report.selection import Family
 from mrisynth.results.report.tables import Cell, Column, Row, Table, Value, plain
 from mrisynth.results.report.words import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import first_objective
+from mrisynth.results.leaderboard import breaking, first_objective
 from mrisynth.results.published import NAMES
 from mrisynth.results.report.words import plural
 
@@ -63,13 +63,15 @@ def choose_families(index: Index, k: int) -> list[Family]:
 
 
 def best_first(index: Index, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Trials by the first objective, best first; those without a score last."""
+    """Trials by the first objective, best first; then those that break a constraint; those without a score last."""
     metric = first_objective(index)
     sign = -1 if index.direction(metric) == "maximize" else 1
 
-    def place(row: dict[str, Any]) -> tuple[bool, float, int]:
+    breaks = breaking(index)
+
+    def place(row: dict[str, Any]) -> tuple[bool, bool, float, int]:
         value = row.get(f"value.{metric}")
-        return value is None, sign * (value or 0.0), row["trial"]
+        return value is None, row["trial"] in breaks, sign * (value or 0.0), row["trial"]
 
     return sorted(rows, key=place)
 

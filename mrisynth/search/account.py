@@ -1,0 +1,79 @@
+"""What a sweep has spent of the time that it may take, and how its running trials end when that is spent.
+
+Once it is spent no trial begins. Those that run go on to their next rung or to their end, whichever comes first, and
+for at most a tenth as long as the sweep has run until then; after that they end after the epoch in which they are, for
+which they have the same grace as when a sweep is stopped.
+"""
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import optuna
+
+from mrisynth.search.judge import LiveTrial
+from mrisynth.search.settings import Budget
+from mrisynth.search.study import gpu_seconds_spent, seconds_spent
+
+OVERTIME = 0.1
+"""How much longer running trials may take to reach a rung once it is spent, as a share of the time until then."""
+
+
+@dataclass(slots=True)
+class Account:
+    """The account of one sweep, for as long as one driver holds it.
+
+    Attributes:
+        budget: what it may spend; of trials the conductor keeps count.
+        cpu: CPU cores that a trial occupies.
+        ran: for how long drivers have driven the sweep, all of them together, in seconds.
+        grace: how long an epoch may take to end after the overtime, in seconds.
+        closed: what `ran` was when the budget was first seen to be spent; None before that.
+    """
+
+    budget: Budget
+    cpu: float = 1.0
+    ran: Callable[[], float] = lambda: 0.0
+    grace: float = 0.0
+    closed: float | None = None
+
+    def is_counting(self) -> bool:
+        """Whether there is a limit of anything but trials."""
+        return any(limit is not None for limit in (self.budget.hours, self.budget.gpu_hours, self.budget.wall))
+
+    def is_spent(self, study: optuna.Study, live: Collection[LiveTrial], say: Callable[[str], None]) -> bool:
+        """Whether a limit of time is reached, by what the study and the running trials say; said once."""
+        if not self.is_counting():
+            return False
+        seconds = seconds_spent(study) + sum(trial.seconds for trial in live)
+        shared = gpu_seconds_spent(study) + sum(trial.share * trial.seconds for trial in live)
+        limit = self.spent(seconds=seconds, gpu_seconds=shared)
+        if limit is not None and self.closed is None:
+            overtime = self.close()
+            running = f": running trials go on to their next rung, for {overtime:.0f} s at most" if live else ""
+            say(f"the budget of {limit} is spent{running}")
+        return limit is not None
+
+    def spent(self, *, seconds: float, gpu_seconds: float) -> str | None:
+        """Which limit is reached, in words; None while there is none.
+
+        Args:
+            seconds: how long workers trained, all of them together.
+            gpu_seconds: the same, each weighted by its share of a GPU.
+        """
+        limits = (
+            (self.budget.hours, self.cpu * seconds, "core-hours"),
+            (self.budget.gpu_hours, gpu_seconds, "GPU-hours"),
+            (self.budget.wall, self.ran(), "hours of wall time"),
+        )
+        reached = [f"{limit:g} {unit}" for limit, used, unit in limits if used >= 3600 * (limit or math.inf)]
+        return reached[0] if reached else None
+
+    def close(self) -> float:
+        """Begin the overtime; how long it lasts, in seconds."""
+        self.closed = self.ran() if self.closed is None else self.closed
+        return OVERTIME * self.closed
+
+    def is_overtime_up(self, *, grace: bool = False) -> bool:
+        """Whether running trials have had their overtime, and with `grace` the time to end their epoch too."""
+        return self.closed is not None and self.ran() >= self.closed + self.close() + self.grace * grace

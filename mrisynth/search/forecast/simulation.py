@@ -1,0 +1,105 @@
+"""A sweep run through in thought: trials of known cost, as many at a time as there is room for, pruned on their rungs.
+
+Which trials are good is not known beforehand, so that is drawn; the rungs then decide as in the sweep itself.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrisynth.search.forecast.costs import RECORD_BYTES, Course
+from mrisynth.search.pruning import Standing, rung_epochs, should_prune
+from mrisynth.search.settings import Budget
+
+_NOISE = 0.5
+"""How much a trial's value on a rung deviates from its quality, in standard deviations of the quality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what a sweep goes.
+
+    Attributes:
+        budget: what ends it.
+        slots: trials at a time.
+        rungs, keep, quota: as in `Plan`.
+        cores: CPU cores a trial, for the budget of core-hours.
+        gpu: share of a GPU a trial.
+        whole: the first so many trials are named ones, which no rung stops.
+    """
+
+    budget: Budget
+    slots: int
+    rungs: tuple[float, ...] = ()
+    keep: float | None = None
+    quota: int = 0
+    cores: float = 1.0
+    gpu: float = 0.0
+    whole: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sweep in thought.
+
+    Attributes:
+        seconds: from its first trial's begin to its last one's end.
+        worker_seconds: of all trials together.
+        disk: what it leaves, in bytes.
+        trials, pruned: how many it had, and how many of them a rung stopped.
+    """
+
+    seconds: float
+    worker_seconds: float
+    disk: float
+    trials: int
+    pruned: int
+
+
+def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Generator) -> Run:
+    """Run through a sweep whose trials are begun in the order of `courses`, until they or its budget are used up."""
+    ids = itertools.count()
+    # (when, tie, slot, trial, epoch that ends then; None where the slot is free)
+    events: list[tuple[float, int, int, int, int | None]] = [(0.0, next(ids), s, -1, None) for s in range(rules.slots)]
+    heapq.heapify(events)
+    standings: list[Standing] = []
+    quality = generator.standard_normal(len(courses))
+    begun = pruned = 0
+    spent = disk = end = 0.0
+    while events:
+        now, _, slot, trial, epoch = heapq.heappop(events)
+        if epoch is None:
+            if begun >= len(courses) or _is_spent(rules, spent, now):
+                continue
+            trial, epoch, begun = begun, 0, begun + 1
+            now, spent, disk = now + courses[trial].begin, spent + courses[trial].begin, disk + courses[trial].disk
+        else:
+            end = max(end, now)
+        course = courses[trial]
+        rungs = rung_epochs(rules.rungs, course.epochs)
+        over = epoch >= course.epochs or (epoch in rungs and _is_spent(rules, spent, now))
+        if epoch in rungs and not over and rules.keep is not None:
+            value = quality[trial] + _NOISE * generator.standard_normal()
+            own = Standing(course.family, rungs[epoch], (value,))
+            falls = should_prune(standings, own, directions=("maximize",), keep=rules.keep, quota=rules.quota)
+            over = falls and trial >= rules.whole
+            pruned += over
+            standings.append(own)
+        if over:
+            heapq.heappush(events, (now, next(ids), slot, -1, None))
+            continue
+        then = min([each for each in rungs if each > epoch], default=course.epochs)
+        took = (then - epoch) * (course.epoch + course.saved) + course.scored
+        spent, disk = spent + took, disk + (then - epoch) * 2 * RECORD_BYTES
+        heapq.heappush(events, (now + took, next(ids), slot, trial, then))
+    return Run(end, spent, disk, begun, pruned)
+
+
+def _is_spent(rules: Rules, spent: float, now: float) -> bool:
+    budget = rules.budget
+    used = ((budget.hours, rules.cores * spent), (budget.gpu_hours, rules.gpu * spent), (budget.wall, now))
+    return any(seconds >= 3600 * (limit or math.inf) for limit, seconds in used)
