@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
-from components import reading, selection
+from components import access, reading, selection
 from components.words import plain
 
 from mrisynth.errors import MrisynthError
@@ -24,12 +24,13 @@ PAGES = [
 st.set_page_config(page_title="mrisynth", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
 page = st.navigation(PAGES)
 try:
-    folder = reading.results_folder()
-    with st.sidebar:
-        selection.choose(reading.sweeps(folder))
-        st.caption("Results folder")
-        st.code(str(folder), language=None, wrap_lines=True)
-    page.run()
+    if access.admit():
+        folder = reading.results_folder()
+        with st.sidebar:
+            selection.choose(reading.sweeps(folder))
+            st.caption("Results folder")
+            st.code(str(folder), language=None, wrap_lines=True)
+        page.run()
 except MrisynthError as error:
     sentence = str(error)
     st.error(plain(f"{sentence[:1].upper()}{sentence[1:]}."), icon=":material/error:")

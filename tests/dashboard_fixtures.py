@@ -74,7 +74,8 @@ def serve(results: Path, *options: str, log: Path, **environment: str) -> Iterat
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    variables = {**os.environ, "MRISYNTH_RESULTS": str(results), "PYTHONPATH": str(ROOT), **environment}
+    variables = {**os.environ, "MRISYNTH_RESULTS": str(results), "PYTHONPATH": str(ROOT)}
+    variables |= {"MRISYNTH_LOGIN": "off", **environment}
     script = ROOT / "dashboard" / "main.py"
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port), *options]
     with (

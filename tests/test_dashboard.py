@@ -13,8 +13,9 @@ from streamlit.testing.v1 import AppTest
 
 from mrisynth.results.index import read_index
 from mrisynth.results.leaderboard import top
+from mrisynth.results.notes import read_notes, set_star, set_tags, set_text
 from mrisynth.results.pictures import panel, png, shared_window
-from mrisynth.results.store import read_slices, read_yaml, write_yaml
+from mrisynth.results.store import read_slices, read_yaml, write_heartbeat, write_yaml
 
 MAIN = Path(__file__).parent.parent / "dashboard" / "main.py"
 
@@ -26,7 +27,9 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def sweep(tmp_path, template):
-    return copy_sweep(template, tmp_path)
+    sweep = copy_sweep(template, tmp_path)
+    write_heartbeat(sweep, state="running")  # the template's may be old by now
+    return sweep
 
 
 @pytest.fixture
@@ -34,6 +37,7 @@ def visit(tmp_path, tmp_path_factory, monkeypatch):
     """Open a page at a URL's query, as a browser would."""
     nothing = tmp_path_factory.mktemp("nothing")
     monkeypatch.setattr("sys.argv", ["main.py"])
+    monkeypatch.setenv("MRISYNTH_LOGIN", "waived")  # without a server there is no address that could be judged
     # A run puts its script in the place of `__main__`, which processes that later tests spawn would import.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
@@ -136,6 +140,14 @@ def test_a_missing_folder_is_one_sentence(tmp_path, visit):
 
 def test_an_empty_folder_says_how_to_begin(tmp_path, visit):
     assert "mrisynth sweep" in texts(visit("sweeps"), "info")[0]
+
+
+def test_a_server_that_others_can_reach_shows_nothing_without_a_login(sweep, visit, monkeypatch):
+    app = visit("sweeps")
+    monkeypatch.setenv("MRISYNTH_LOGIN", "off")  # and there is no address, which means all of this machine's
+    app.run()
+    assert "no login is configured" in texts(app, "error")[0]
+    assert not app.metric
 
 
 # Choosing
@@ -277,14 +289,53 @@ def test_the_table_holds_the_index_best_first(sweep, visit):
         ({"at_least": "20"}, [1, 0]),
         ({"at_least": "18", "at_most": "25"}, [0, 2]),
         ({"by": "mae", "at_most": "0.04"}, [1]),
+        ({"where": 'psnr > 20 and generator == "unet"'}, [1]),
+        ({"best": "2"}, [1, 0]),
+        ({"pareto": "true"}, [1]),
+        ({"starred": "true"}, [2]),
+        ({"tag": ["seams"]}, [2, 4]),
     ],
 )
 def test_a_link_restores_the_filters(sweep, visit, query, trials):
+    set_star(sweep, 2, True)
+    for trial in (2, 4):
+        set_tags(sweep, trial, ["seams"])
     app = visit("trials", sweep="first", **query)
     assert app.dataframe[0].value["trial"].tolist() == trials
     assert {name: app.query_params[name] for name in query} == {
         name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in query.items()
     }
+
+
+def test_a_filter_that_cannot_be_read_says_where_and_shows_no_trials(sweep, visit):
+    app = visit("trials", sweep="first", where="psmr > 3")
+    assert texts(app, "error")[0].startswith("filter, character 1")
+    assert not app.dataframe
+
+
+def test_each_subjects_score_stands_in_the_row_of_its_trial(sweep, visit):
+    table = visit("trials", sweep="first").dataframe[0].value
+    assert [list(each) for each in table["subjects"][:2]] == [[26.0, 27.0], [25.0, 24.0]]
+
+
+def test_trials_with_pictures_have_a_thumbnail(sweep, visit):
+    table = visit("trials", sweep="first").dataframe[0].value
+    pictured = table.loc[table["picture"].notna(), "trial"].tolist()
+    assert pictured == [1, 0, 2]
+    assert table["picture"].dropna().str.startswith("data:image/png;base64,").all()
+
+
+def test_what_the_table_shows_can_be_taken_home(sweep, visit):
+    labels = [each.label for each in visit("trials", sweep="first", generator="unet").get("download_button")]
+    assert labels == ["Export 3 trials as CSV", "Export 3 trials as Parquet"]
+
+
+@pytest.mark.parametrize("content", ["{", '{"schema_version": 99, "trials": {}}'])
+def test_damaged_notes_do_not_hide_the_trials(sweep, visit, content):
+    sweep.notes.write_text(content, encoding="utf-8")
+    app = visit("trials", sweep="first")
+    assert len(app.dataframe[0].value) == 7
+    assert "notes of this sweep cannot be read" in texts(app, "warning")[0]
 
 
 def test_a_filter_goes_into_the_url(sweep, visit):
@@ -296,7 +347,9 @@ def test_a_filter_goes_into_the_url(sweep, visit):
 
 
 def test_filters_that_nothing_passes_say_so(sweep, visit):
-    assert texts(visit("trials", sweep="first", at_least="99"), "info") == ["No trial passes these filters."]
+    assert texts(visit("trials", sweep="first", at_least="99"), "info") == [
+        "No trial passes these filters: take one away."
+    ]
 
 
 def test_filters_that_make_no_sense_are_dropped(sweep, visit):
@@ -396,3 +449,22 @@ def test_the_end_of_the_log_is_shown_as_text(sweep, visit):
     sweep.trial(1).log.write_text("first\n" + "line\n" * 70 + "<b>last</b>\n", encoding="utf-8")
     log = visit("trial", sweep="first", trial="1").main.get("code")[0].value
     assert log.splitlines() == ["line"] * 59 + ["<b>last</b>"]
+
+
+def test_a_note_is_kept_and_shown_as_text(sweep, visit):
+    app = visit("trial", sweep="first", trial="1")
+    app.text_area[0].set_value(HOSTILE)
+    next(button for button in app.button if button.label == "Keep").click()
+    app.run()
+    assert read_notes(sweep)[1].text == HOSTILE
+    assert visit("trial", sweep="first", trial="1").text_area[0].value == HOSTILE
+
+
+def test_a_note_that_changed_meanwhile_is_not_overwritten(sweep, visit):
+    app = visit("trial", sweep="first", trial="1")
+    set_text(sweep, 1, seen="", text="theirs")
+    app.text_area[0].set_value("mine")
+    next(button for button in app.button if button.label == "Keep").click()
+    app.run()
+    assert read_notes(sweep)[1].text == "theirs"
+    assert "has a new note since you opened it" in texts(app, "error")[0].replace("\\", "")

@@ -14,7 +14,7 @@ from mrisynth.results.pictures import panel, shared_window
 from mrisynth.results.store import read_slices, write_heartbeat
 
 # Where Streamlit's table draws its first data row: the box to select it stands at its left.
-HEADING, ROW = 35, 35
+HEADING, ROW = 36, 36
 
 pytestmark = pytest.mark.browser
 
@@ -55,9 +55,9 @@ def select_row(page, number, before=lambda page: None):
 
 
 def sort_by_trial(page):
-    """Click the heading of the third column (after the box and the rank) once: ascending."""
+    """Click the heading of the first column after the box once: ascending."""
     table = page.get_by_test_id("stDataFrame").first
-    table.click(position={"x": 130, "y": HEADING / 2})
+    table.click(position={"x": 52, "y": HEADING / 2})
 
 
 def shown_picture(page, address):
@@ -95,6 +95,7 @@ def test_from_the_sweeps_over_the_filtered_trials_to_a_picture_and_back(address,
     assert "sweep=first" in page.url
 
     select_row(page, 0)
+    page.get_by_role("link", name="Open trial 1").click()
     page.get_by_text("Trial 1 completed 4 of 4 epochs.").wait_for()
     page.wait_for_url(re.compile(r"/trial\?.*trial=1"))
     page.get_by_test_id("stImage").locator("img").wait_for()
@@ -108,7 +109,34 @@ def test_the_row_that_is_opened_is_the_one_that_is_seen_after_sorting(address, p
     page.goto(f"{address}/trials?sweep=first")
     page.get_by_text("7 of 7 trials").wait_for()
     select_row(page, 0, sort_by_trial)
-    page.get_by_text("Trial 0 completed 4 of 4 epochs.").wait_for()
+    page.get_by_role("link", name="Open trial 0").wait_for()
+
+
+def test_two_selected_trials_are_compared(address, page):
+    page.goto(f"{address}/trials?sweep=first&generator=unet")
+    page.get_by_text("3 of 7 trials").wait_for()
+    select_row(page, 0)
+    page.get_by_role("link", name="Open trial 1").wait_for()
+    select_row(page, 1)
+    page.get_by_role("link", name="Compare 2 trials").click()
+    page.wait_for_url(re.compile(r"/compare\?.*trials=1(,|%2C)3"))
+
+
+def test_an_anonymous_visitor_of_a_public_address_sees_a_login_and_nothing_else(sweep, browser, tmp_path):
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text(
+        '[auth]\nredirect_uri = "http://127.0.0.1/oauth2callback"\ncookie_secret = "0123456789abcdef0123"\n'
+        'client_id = "me"\nclient_secret = "s"\nserver_metadata_url = "http://127.0.0.1:9/none"\n',
+        encoding="utf-8",
+    )
+    options = ("--server.address=0.0.0.0", f"--secrets.files={secrets}")
+    with serve(sweep.root.parent, *options, log=tmp_path / "log", MRISYNTH_LOGIN="on") as address:
+        page = browser.page()
+        page.goto(f"{address}/trial?sweep=first&trial=1")
+        page.get_by_role("button", name="Log in").wait_for()
+        assert "first" not in page.locator(".stApp").inner_text()
+        assert page.locator(".stMain img, canvas").count() == 0
+        page.close()
 
 
 def test_a_running_sweep_is_drawn_again_until_it_ends(address, page, sweep):

@@ -46,8 +46,8 @@ def load_index(sweep: SweepDirectory) -> Index:
 
 
 def trials_frame(index: Index) -> pd.DataFrame:
-    """One row a trial, with the index's columns."""
-    return index.trials.to_pandas()
+    """One row a trial, with the index's columns; never to be changed by the caller."""
+    return _kept_trials(index, str(index.manifest["sweep"]), str(index.manifest["written"]))
 
 
 def history_frame(index: Index, trials: list[int]) -> pd.DataFrame:
@@ -90,6 +90,16 @@ def load_generated(sweep: SweepDirectory, trial: int, subject: str) -> Floats:
     return _kept_slices(str(folder), subject, _stamp(folder / f"{subject}.npz"))
 
 
+def read_generated(sweep: SweepDirectory, trial: int, subject: str) -> Floats:
+    """The same, read anew: for those who keep what they make of it."""
+    return read_slices(sweep.trial(trial).images, subject)
+
+
+def generated_stamp(sweep: SweepDirectory, trial: int, subject: str) -> tuple[int, int]:
+    """A value that changes when a trial's slices of a subject do; zeros where there are none."""
+    return _stamp(sweep.trial(trial).images / f"{subject}.npz")
+
+
 def load_stored(folder: Path, name: str) -> StoredSlices:
     """Slices as they are stored, 16-bit steps, exact and small.
 
@@ -113,9 +123,14 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_ino
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=16, show_spinner=False)
 def _kept_index(root: str, stamp: tuple[int, int]) -> Index:
     return read_index(SweepDirectory(Path(root)))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _kept_trials(_index: Index, sweep: str, written: str) -> pd.DataFrame:
+    return _index.trials.to_pandas()
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -9,7 +9,7 @@ import streamlit as st
 from components.words import plain
 
 from mrisynth.errors import NotFoundError
-from mrisynth.results.store import SweepDirectory
+from mrisynth.results.store import SweepDirectory, sweep_state
 
 _REMEMBERED = "remembered sweep"
 
@@ -54,6 +54,17 @@ def no_sweeps() -> None:
     )
 
 
+def no_trials(sweep: SweepDirectory) -> None:
+    """What to say where a sweep has no trial yet."""
+    live = sweep_state(sweep) in ("queued", "running")
+    st.info(
+        "No trial has begun yet: the first ones come when the driver has prepared the data; this page then shows them."
+        if live
+        else "No trial has begun, and the sweep does not run: `mrisynth resume` starts it.",
+        icon=":material/hourglass_empty:",
+    )
+
+
 def chosen_trial(trials: list[int], labels: Mapping[int, str]) -> int | None:
     """The trial that is looked at, chosen in a box that is kept in step with the URL; None while none is chosen.
 
@@ -79,6 +90,13 @@ def chosen_trial(trials: list[int], labels: Mapping[int, str]) -> int | None:
 def open_trial(sweep: SweepDirectory, trial: int) -> None:
     """Go to a trial's page."""
     st.switch_page("views/trial.py", query_params={"sweep": sweep.name, "trial": str(trial)})
+
+
+def compare_link(sweep: SweepDirectory, trials: list[int]) -> None:
+    """A link to the page on which trials stand side by side."""
+    label, numbers = f"Compare {len(trials)} trials", ",".join(map(str, trials))
+    query = {"sweep": sweep.name, "trials": numbers}
+    st.page_link("views/compare.py", label=label, icon=":material/compare:", query_params=query)
 
 
 def _keep(name: str, value: str) -> None:

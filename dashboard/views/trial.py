@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from components import charts, figures, reading, viewer, words
+from components import charts, figures, reading, remarks, viewer, words
 from components.selection import chosen_sweep, chosen_trial
 from components.words import plain
 
@@ -50,6 +50,8 @@ def _show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
     _scores(index, row["trial"])
     st.subheader("Curves", anchor=False)
     _curves(index, row["trial"])
+    st.subheader("Remarks", anchor=False)
+    remarks.edit(sweep, row["trial"])
     st.subheader("Settings", anchor=False)
     _settings(sweep, row)
 

@@ -7,6 +7,7 @@ import typer
 from mrisynth import __version__
 from mrisynth.cli import data, results, space, sweep, trial
 from mrisynth.cli.console import say
+from mrisynth.cli.dashboard import dashboard
 from mrisynth.cli.demo import demo
 from mrisynth.cli.doctor import doctor
 from mrisynth.cli.evaluate import evaluate
@@ -49,7 +50,7 @@ app.command(rich_help_panel="Results")(results.status)
 app.command(rich_help_panel="Results")(results.top)
 app.command(rich_help_panel="Results")(insight)
 app.command(rich_help_panel="Results")(report)
-app.command(rich_help_panel="Results")(results.dashboard)
+app.command(rich_help_panel="Results")(dashboard)
 app.command(rich_help_panel="One trial")(trial.train)
 app.command(rich_help_panel="One trial")(evaluate)
 

@@ -1,8 +1,5 @@
 """`mrisynth status`, `top` and `dashboard`: reading what sweeps left; needs neither torch nor ray."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +7,6 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import program, say, show, show_json, show_table
-from mrisynth.errors import MrisynthError, NotFoundError
 from mrisynth.words import in_words
 
 UNITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
@@ -75,27 +71,6 @@ def top(
         show_json(_leaderboard(sweep, k=k, by=by, pareto=pareto))
         return
     show_leaderboard(sweep, k=k, by=by, pareto=pareto)
-
-
-def dashboard(
-    results: Annotated[Path, typer.Argument(help="The folder that holds your sweeps.")],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 8501,
-    headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
-) -> None:
-    """Browse sweeps, trials and their pictures; binds to this machine only."""
-    from mrisynth.shipped import dashboard_script
-
-    if not results.is_dir():
-        raise NotFoundError(f"{results}: there is no such folder; name the one that you gave to sweep --results")
-    script = dashboard_script()
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
-    command += ["--server.address=127.0.0.1", f"--server.headless={str(headless).lower()}"]
-    command += ["--server.fileWatcherType=none", "--browser.gatherUsageStats=false"]
-    say(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
-    environment = {**os.environ, "MRISYNTH_RESULTS": str(results.resolve())}
-    code = subprocess.call(command, env=environment, cwd=script.parent)
-    if code not in (0, 130, -2):
-        raise MrisynthError(f"the dashboard ended with code {code}; is port {port} taken? try --port {port + 1}")
 
 
 def show_leaderboard(sweep: Path, *, k: int, by: str | None = None, pareto: bool = False) -> None:
