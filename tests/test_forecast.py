@@ -119,10 +119,10 @@ def test_every_value_says_where_it_comes_from():
     rows = {name: (value, origin) for name, value, origin in resolve(space, sample_configs(space, 20))}
     assert rows["epochs"] == ("fixed to 3", "--set epochs")
     assert rows["budget.wall"][1] == "--set budget.wall"
-    assert rows["patches.size"][1] == "smoke.yaml, line 8"
-    assert rows["generator"] == ("one of dcgan, unet, dcsrn", "smoke.yaml, line 12")
+    assert rows["patches.size"][1] == "smoke.yaml, line 8, column 13"
+    assert rows["generator"] == ("one of dcgan, unet, dcsrn", "smoke.yaml, line 12, column 3")
     assert rows["optimizer.beta1"] == ("0.9", "default")
-    assert rows["budget.trials"] == ("6", "smoke.yaml, line 3")
+    assert rows["budget.trials"] == ("6", "smoke.yaml, line 3, column 10")
     named = load_space("published")
     assert {name: origin for name, _, origin in resolve(named, [])}["trials.fcn-1"].startswith("published.yaml, line")
 
@@ -143,7 +143,7 @@ def test_a_sweep_without_room_is_refused(tmp_path):
 
 def test_the_first_trials_are_those_of_the_sweep_itself(tmp_path):
     space = parse_space(SPACE, "small.yaml")
-    conductor = open_conductor(make_sweep(tmp_path), plan_of(space, tmp_path), seed=7)
+    conductor = open_conductor(make_sweep(tmp_path), plan_of(space, tmp_path, seed=7), seed=7)
     numbers = [conductor.next_trial().config for _ in range(3)]
     assert [config.dump() for config in module.first_trials(space, 7)] == numbers
 

@@ -8,6 +8,7 @@ from mrisynth.results.progress import remaining
 def row(outcome, seconds=None, *, epochs=0, planned=10, retry_of=None):
     return {
         "outcome": outcome,
+        "reason": None,
         "seconds": seconds,
         "epochs": epochs,
         "epochs_planned": planned,

@@ -68,8 +68,13 @@ def start_or_resume(
             if not sweep.root.exists():
                 raise  # somebody else made it a moment ago: then it is his, or free again
     open_sweep(sweep.root)
-    resources = space.resources.model_dump()
-    asked = {"seed": seed, "set": space.overrides, "objectives": dict(space.objectives), "resources": resources}
+    asked = {
+        "seed": seed,
+        "set": space.overrides,
+        "objectives": dict(space.objectives),
+        "constraints": space.limits,
+        "resources": space.resources.model_dump(),
+    }
     refuse_other_search(sweep, space.text, asked)
     wait_until_free(sweep, say=progress, pause=pause)
     progress(f"{sweep.root} exists; going on with it")
