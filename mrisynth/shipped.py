@@ -1,4 +1,4 @@
-"""What comes with the code: search spaces and the dashboard, in an installed wheel and in a clone alike."""
+"""What comes with the code, in an installed wheel and in a clone alike: spaces, the dashboard, recipes for clusters."""
 
 from pathlib import Path
 
@@ -13,6 +13,11 @@ def search_spaces() -> Path:
 def dashboard_script() -> Path:
     """The script that Streamlit runs."""
     return _shipped("dashboard") / "main.py"
+
+
+def recipe(scheduler: str, file: str) -> Path:
+    """A file that tells a scheduler how to run a sweep: of "kuberay" or "slurm"."""
+    return _shipped("docker") / scheduler / file
 
 
 def _shipped(name: str) -> Path:

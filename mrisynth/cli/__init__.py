@@ -5,7 +5,7 @@ import sys
 import typer
 
 from mrisynth import __version__
-from mrisynth.cli import data, results, space, sweep, trial
+from mrisynth.cli import cluster, data, results, space, sweep, trial
 from mrisynth.cli.console import say
 from mrisynth.cli.dashboard import dashboard
 from mrisynth.cli.demo import demo
@@ -46,6 +46,7 @@ app.command(rich_help_panel="Search")(sweep.resume)
 app.command(rich_help_panel="Search")(sweep.extend)
 app.command(rich_help_panel="Search")(sweep.retry)
 app.command(rich_help_panel="Search")(stop)
+app.add_typer(cluster.app, name="cluster", rich_help_panel="Search")
 app.command(rich_help_panel="Results")(results.status)
 app.command(rich_help_panel="Results")(results.top)
 app.command(rich_help_panel="Results")(insight)

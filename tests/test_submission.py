@@ -1,0 +1,172 @@
+"""Submitting a sweep: to a running Ray cluster, as a RayJob, as a batch script."""
+
+import os
+import shlex
+import stat
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from ruamel.yaml import YAML
+
+from mrisynth.errors import ClusterError, UsageError
+from mrisynth.search.submission import job, slurm
+from mrisynth.search.submission.entry import Entry, checked
+from mrisynth.search.submission.kuberay import Pods
+from mrisynth.search.submission.kuberay import render as render_rayjob
+
+ENTRY = Entry("gan", "/data/store", "/shared/my results", "first", (("--set", "losses.l1=1; rm -rf /"),))
+WHERE = ["--data", "/data/store", "--results", "/shared/results", "--name", "first"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry("gan", "/data", "/results", "first\nrm -rf /"),
+        Entry("gan", "/data", "/results", "../up"),
+        Entry("gan", "data", "/results", "first"),
+        Entry("--help", "/data", "/results", "first"),
+        Entry("gan", "/data", "/results", "first", (("--set", "a\tb"),)),
+    ],
+)
+def test_what_could_be_taken_for_something_else_is_refused(entry):
+    with pytest.raises(UsageError):
+        checked(entry)
+
+
+def test_a_head_runs_exactly_what_was_asked_for():
+    words = shlex.split(job.command(ENTRY))
+    assert words[:7] == ["mrisynth", "sweep", "gan", "--data", "/data/store", "--results", "/shared/my results"]
+    assert words[-3:] == ["--address", "auto", "--or-resume"]
+    assert "losses.l1=1; rm -rf /" in words
+
+
+class Client:
+    """A cluster that takes jobs."""
+
+    jobs = ()
+
+    def __init__(self, address):
+        if "away" in address:
+            raise ConnectionError("no route to host")
+
+    def list_jobs(self):
+        return self.jobs
+
+    def submit_job(self, *, entrypoint, submission_id, metadata):
+        self.jobs.append(
+            SimpleNamespace(
+                submission_id=submission_id,
+                metadata=metadata,
+                status=SimpleNamespace(value="RUNNING"),
+                entrypoint=entrypoint,
+            )
+        )
+        return submission_id
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Client)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(Client, "jobs", [])
+    return Client
+
+
+def test_a_sweep_is_submitted_once_as_long_as_its_job_lives(cluster, command):
+    answer = command("cluster", "submit", "job", "smoke", *WHERE)
+    assert answer.code == 0, answer.stderr
+    assert answer.stdout.strip().startswith("mrisynth-first-")
+    assert cluster.jobs[0].entrypoint.endswith("--address auto --or-resume")
+    again = command("cluster", "submit", "job", "smoke", *WHERE)
+    assert (again.code, "drives /shared/results/first already" in again.stderr) == (2, True)
+    cluster.jobs[0].status = SimpleNamespace(value="FAILED")
+    assert command("cluster", "submit", "job", "smoke", *WHERE).code == 0
+
+
+def test_a_cluster_that_is_away_is_one_sentence(cluster):
+    with pytest.raises(ClusterError, match="cannot be used: no route to host"):
+        job.submit(ENTRY, "http://away:8265")
+
+
+def test_a_rayjob_holds_the_command_and_what_was_asked_for(tmp_path):
+    space = tmp_path / "mine.yaml"
+    space.write_text("description: mine\nbudget: {trials: 3}\n", encoding="utf-8")
+    entry = Entry(str(space), "/data/store", "/results", "first", ENTRY.options)
+    text = render_rayjob(entry, Pods("registry.example.org/mrisynth:gpu", workers=3, gpus=2, cpus=16))
+    texts, made = YAML(typ="safe").load_all(text)
+    words = shlex.split(texts["data"]["sweep.sh"])
+    assert words[:4] == ["exec", "mrisynth", "sweep", "/sweep/space.yaml"]
+    assert ENTRY.options[0][1] in words
+    assert texts["data"]["space.yaml"] == space.read_text(encoding="utf-8")
+    (group,) = made["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    container = group["template"]["spec"]["containers"][0]
+    assert (group["replicas"], container["resources"]["limits"]["nvidia.com/gpu"]) == (3, 2)
+    assert container["image"] == "registry.example.org/mrisynth:gpu"
+
+
+def test_a_study_in_a_database_needs_its_secret():
+    entry = Entry("gan", "/data", "/results", "first", (("--storage", "postgresql://me@db/study"),))
+    with pytest.raises(UsageError, match="--database-secret"):
+        render_rayjob(entry, Pods("mrisynth:gpu"))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_batch_script_is_one_that_bash_reads(symmetric):
+    text = slurm.render(
+        ENTRY, slurm.Allocation(nodes=2, gpus=1), setup=["source /venv/bin/activate"], symmetric=symmetric
+    )
+    subprocess.run(["bash", "-n"], input=text, encoding="utf-8", check=True)
+    assert ("--exclusive" in text) == symmetric
+    line = next(line for line in text.splitlines() if line.startswith("sweep=("))
+    assert shlex.split(line.removeprefix("sweep=(").removesuffix(")")) == ENTRY.words()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"time": "soon"},
+        {"partition": "gpu --wrap=id"},
+        {"more": ("--constraint=a100\n#SBATCH --uid=0",)},
+        {"more": ("--nodes=9",)},
+    ],
+)
+def test_what_sbatch_would_read_otherwise_is_refused(asked):
+    with pytest.raises(UsageError):
+        slurm.render(ENTRY, slurm.Allocation(**asked), setup=[])
+
+
+def test_a_batch_script_starts_a_cluster_and_the_sweep_on_it(tmp_path):
+    """With stand-ins for SLURM, Ray and mrisynth, which note how they were called."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    note = f'echo "$(basename "$0") $*" >>{shlex.quote(str(tmp_path / "calls"))}'
+    bodies = {
+        "srun": f"{note}\nexec sleep 30",
+        "scontrol": "printf 'localhost\\nother\\n'",
+        "mrisynth": note,
+        "getent": "echo 10.0.0.1 STREAM localhost",
+    }
+    for name, body in bodies.items():
+        (tools / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+        (tools / name).chmod(0o755)
+    script = slurm.render(Entry("gan", "/data", "/results", "first"), slurm.Allocation(nodes=2), setup=[])
+    environment = {
+        **os.environ,
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "SLURM_JOB_ID": "12345",
+        "SLURM_JOB_NODELIST": "nodes[1-2]",
+    }
+    environment.pop("MRISYNTH_RAY_TOKEN", None)
+    ended = subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, encoding="utf-8", check=False, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert sum(call.startswith("srun") for call in calls) == 2
+    assert "mrisynth cluster wait 10.0.0.1:22345 --nodes 2 --timeout 600" in calls
+    sweep = next(call for call in calls if call.startswith("mrisynth sweep"))
+    assert sweep.endswith("--address 10.0.0.1:22345 --grace 120 --or-resume")
+    token = tmp_path / ".ray" / "auth_token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
