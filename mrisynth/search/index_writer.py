@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mrisynth.results.index import Index, Indexer, write_index
 from mrisynth.results.store import SweepDirectory, append_event
+from mrisynth.search.storage.outage import is_disk_error
 
 AT_MOST_EVERY = 2.0
 """Seconds between two writes of an index."""
@@ -36,9 +37,15 @@ class IndexWriter:
         self._changed = True
 
     def write_if_due(self) -> None:
-        """Write the index if something changed and the last one is old enough."""
-        if self._changed and time.monotonic() >= self._next:
+        """Write the index if something changed and the last one is old enough; on a full disk, another time."""
+        if not self._changed or time.monotonic() < self._next:
+            return
+        try:
             self.write()
+        except OSError as error:
+            if not is_disk_error(error):
+                raise
+            self._changed, self._next = True, time.monotonic() + AT_MOST_EVERY
 
     def write(self) -> None:
         """Write the index now."""
