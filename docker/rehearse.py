@@ -15,6 +15,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -235,7 +236,14 @@ def run_until_healthy(stage: Stage, command: list[str], rehearsal: Rehearsal) ->
                 time.sleep(1)
             say(f"healthy after {time.monotonic() - began:.0f} s: {shlex.join(stage.healthcheck)}")
         finally:
-            process.kill()  # its children end with it
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End what `within` started: the first of its processes, with which the kernel ends all others."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for child in children.read_text(encoding="utf-8").split() if process.poll() is None else []:
+        os.kill(int(child), signal.SIGKILL)
 
 
 def within(stage: Stage, command: list[str], rehearsal: Rehearsal) -> list[str]:

@@ -135,6 +135,12 @@ def test_secrets_are_drawn_once_and_are_their_owners_alone(tmp_path):
     assert drawn["pgpass"] == f"postgresql:5432:mrisynth:mrisynth:{drawn['database_password']}\n"
 
 
+def test_nodes_bring_what_their_health_checks_ask():
+    dockerfile = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+    assert "52365" in dockerfile  # Ray's agent, which plain `ray` does not bring
+    assert re.search(r"dependencies\.py pyproject\.toml search .*\bcluster\b", dockerfile)
+
+
 def test_the_dashboards_image_needs_neither_torch_nor_ray():
     command = [sys.executable, DOCKER / "dependencies.py", ROOT / "pyproject.toml", "dashboard"]
     listed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout

@@ -67,6 +67,7 @@ class Client:
 
 @pytest.fixture
 def cluster(monkeypatch):
+    monkeypatch.setattr(job, "find_spec", lambda name: name)
     monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Client)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setattr(Client, "jobs", [])
@@ -87,6 +88,12 @@ def test_a_sweep_is_submitted_once_as_long_as_its_job_lives(cluster, command):
 def test_a_cluster_that_is_away_is_one_sentence(cluster):
     with pytest.raises(ClusterError, match="cannot be used: no route to host"):
         job.submit(ENTRY, "http://away:8265")
+
+
+def test_without_rays_part_for_jobs_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setattr(job, "find_spec", lambda name: None)
+    with pytest.raises(ClusterError, match=r"pip install 'mrisynth\[cluster\]'"):
+        job.submit(ENTRY, "http://127.0.0.1:8265")
 
 
 def test_a_rayjob_holds_the_command_and_what_was_asked_for(tmp_path):

@@ -43,5 +43,6 @@ def test_a_wheel_holds_no_tests_and_no_leftovers(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "mrisynth/dashboard/.streamlit/config.toml" in names
+    assert {"mrisynth/docker/kuberay/rayjob.yaml", "mrisynth/docker/slurm/sweep.sbatch"} <= set(names)
     assert {name.split("/")[0] for name in names} == {"mrisynth", f"{wheel.name.split('-py3')[0]}.dist-info"}
     assert not [name for name in names if "__pycache__" in name or "test" in Path(name).name]

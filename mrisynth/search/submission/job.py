@@ -3,6 +3,7 @@
 import os
 import shlex
 import time
+from importlib.util import find_spec
 from typing import Any
 
 from mrisynth.errors import ClusterError, UsageError
@@ -25,7 +26,7 @@ def submit(entry: Entry, address: str, *, program: str = "mrisynth") -> str:
 
     Raises:
         UsageError: a job that has not ended drives this sweep, or the address is not a URL.
-        ClusterError: the cluster cannot be reached, or refuses us.
+        ClusterError: the cluster cannot be reached, or refuses us, or Ray's part for jobs is not installed here.
     """
     checked(entry)
     plain("--program", program)
@@ -33,6 +34,8 @@ def submit(entry: Entry, address: str, *, program: str = "mrisynth") -> str:
         raise UsageError(
             f"--address is {address!r}; give the URL of the cluster's dashboard, like http://127.0.0.1:8265"
         )
+    if find_spec("aiohttp") is None:
+        raise ClusterError("submitting jobs needs more of Ray than searching: pip install 'mrisynth[cluster]'")
     # Before Ray is imported, which looks once. A cluster without a token is left to those who set it to "disabled".
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     from ray.exceptions import AuthenticationError
@@ -67,4 +70,4 @@ def _refuse_twice(client: Any, entry: Entry) -> None:
     """A sweep has one driver; a second one would only be refused later."""
     for job in client.list_jobs():
         if (job.metadata or {}).get(_SWEEP) == entry.folder and str(job.status.value) not in _ENDED:
-            raise UsageError(f"job {job.submission_id} drives {entry.folder} already; see it with: ray job status")
+            raise UsageError(f"job {job.submission_id} drives {entry.folder} already; ray job status tells how far")
