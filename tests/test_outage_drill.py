@@ -171,7 +171,7 @@ def can_mount():
 @pytest.mark.skipif(not can_mount(), reason="no file system may be mounted here")
 def test_a_disk_that_is_full_for_a_while(tmp_path):
     (tmp_path / "results").mkdir()
-    # Longer than Ray takes to shut down, should the driver meet the full disk in Tune's loop: it looks for room only then.
+    # Longer than Ray takes to shut down: a driver that meets the full disk in Tune's loop looks for room only then.
     lasts = max(LASTS, 15.0)
     script = [sys.executable, "-c", SMALL_DISK, str(tmp_path), str(lasts), *sweep_command(tmp_path)]
     ended = subprocess.run([*NAMESPACE, *script], capture_output=True, encoding="utf-8", check=False)
