@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import lease_drill
+import psutil
 import pytest
 from lease_drill import TRIALS
 from optuna.trial import TrialState
@@ -37,13 +38,23 @@ def suspended(tmp_path):
         drivers.append(driver)
         # In the middle of an epoch: between asking whether it may write and writing it could not know better.
         wait_until(lambda: sum(len(read_records(begun_file(trial))) for trial in sweep.trial_directories()) >= 7)
-        driver.send_signal(signal.SIGSTOP)
+        suspend(driver)
+        while any(sweep.root.rglob(".*")):  # in the middle of replacing a file, its sign of life for one
+            driver.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+            suspend(driver)
         return driver
 
     yield sweep, start
     for driver in drivers:
         driver.kill()
         driver.wait()
+
+
+def suspend(driver):
+    driver.send_signal(signal.SIGSTOP)
+    while psutil.Process(driver.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
 
 
 def wait_until(done):
