@@ -57,9 +57,9 @@ def budget_bar(status: dict[str, Any]) -> None:
     trials, hours = status["budget"]["trials"], status["budget"]["hours"]
     parts = [
         f"{trials['spent']} of {trials['limit']} trials" if trials["limit"] else f"{trials['spent']} trials",
-        f"{hours['spent']:.2f} of {hours['limit']:g} worker-hours"
+        f"{hours['spent']:.2f} of {hours['limit']:g} core-hours"
         if hours["limit"]
-        else f"{hours['spent']:.2f} worker-hours",
+        else f"{hours['spent']:.2f} core-hours",
     ]
     shares = [part["spent"] / part["limit"] for part in (trials, hours) if part["limit"]]
     if shares:

@@ -28,7 +28,7 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the space, as `mrisynth sweep` does.")
 ]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the space's budget.")]
-Hours = Annotated[float | None, typer.Option(min=0, help="Worker-hours in all, instead of the space's budget.")]
+Hours = Annotated[float | None, typer.Option(min=0, help="Core-hours in all, instead of the space's budget.")]
 Storage = Annotated[
     str | None, typer.Option(metavar="STORAGE", help="What holds the study, as `mrisynth sweep` takes it.")
 ]
