@@ -22,7 +22,7 @@ from mrisynth.files import read_json, write_json
 from mrisynth.results.constraints import bounds
 from mrisynth.results.control import request_stop, stop_requests
 from mrisynth.search.attempts import Failure, FencedError, valid_attempt
-from mrisynth.search.conductor import LOSSES_IN_A_ROW, Conductor
+from mrisynth.search.conductor import EXCUSED, LOSSES_IN_A_ROW, Conductor
 from mrisynth.search.drill.toy import score
 from mrisynth.search.feasibility import Infeasible
 from mrisynth.search.lease import LeaseLostError
@@ -312,6 +312,19 @@ def test_a_trial_whose_workers_are_killed_for_memory_is_rejected(tmp_path):
     conductor.lose(number)
     assert read_json(sweep.trial(number).outcome)["reason"] == "out of memory"
     assert conductor.study.trials[number].state == TrialState.PRUNED
+
+
+def test_a_trial_that_ends_because_of_another_one_uses_up_no_retry_but_not_for_ever(tmp_path):
+    sweep = make_sweep(tmp_path)
+    conductor = open_conductor(sweep, make_plan(tmp_path))
+    number = conductor.next_trial().number
+    for _ in range(EXCUSED):
+        conductor.fail_attempt(number, Failure("node", "another one took the memory", excused=True))
+        conductor.lose(number)
+        assert conductor.next_trial().number == number
+    conductor.fail_attempt(number, Failure("node", "another one took the memory", excused=True))
+    conductor.lose(number)
+    assert outcomes(sweep) == {number: "lost"}
 
 
 OUT_OF_MEMORY = {"rejected": "out of memory", "message": "CUDA out of memory"}

@@ -7,7 +7,7 @@ from ray._private import worker
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
-from mrisynth.search.failures import SessionLostError, check_session, explain, watch
+from mrisynth.search.failures import KilledForMemoryError, SessionLostError, check_session, explain, watch
 
 NODE = "The actor died because its node has died. Node Id: 12ab, Ip: 10.0.0.2"
 
@@ -43,6 +43,7 @@ def test_a_kill_by_the_memory_monitor_is_an_actor_that_died():
     seen = []
     manager = RayActorManager.__new__(RayActorManager)
     manager._failed_actor_ids, manager._cleanup_actor = set(), lambda tracked_actor: None
+    manager._live_actors_to_ray_actors_resources = {}
     killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory")
     with pytest.raises(RuntimeError, match="unexpected"):  # what aborts a stock Tuner.fit
         manager._actor_task_failed(tracked_actor_task=Task(seen), exception=killed)
@@ -53,6 +54,29 @@ def test_a_kill_by_the_memory_monitor_is_an_actor_that_died():
     assert {failure.reason for failure in seen} == {"out of memory"}
     assert "running low on memory" in seen[0].message
     assert failures.current is None
+
+
+SAID = """2 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2) was \
+4.36GB used / 23.54GB limit (0.185023)
+Considered workers: [
+Selected to kill: (Task: job ID=01, task name=A.__init__, pid=16797, actual memory used=0.05GB, worker ID=c6)
+(Actor(29ab): job ID=01, task name=A.__init__, pid=16796, actual memory used=0.06GB, worker ID=c5)
+Selected to kill: (Actor(2d36): job ID=01, task name=A.__init__, pid=16795, actual memory used=2.47GB, worker ID=37)
+]"""
+
+
+@pytest.mark.parametrize(
+    ("actor", "reason", "excused", "message"),
+    [
+        ("2d36", "out of memory", False, "used 2.47 GB on a node of which 4.36 of 23.54 GB were in use"),
+        ("29ab", "node", True, "used 0.06 GB, and another 2.47 GB"),
+        ("one that starts", "node", True, "used 0.05 GB"),
+    ],
+)
+def test_who_took_little_memory_is_excused(actor, reason, excused, message):
+    failure = explain(KilledForMemoryError(SAID, actor))
+    assert (failure.reason, failure.excused) == (reason, excused)
+    assert message in failure.message
 
 
 def test_afterwards_ray_is_as_it_was():

@@ -28,11 +28,13 @@ class Failure:
         reason: what failed; of "out of memory" the trial is to blame in the end, of the others it is not.
         message: one sentence.
         everywhere: whether it would happen to any trial on that node, one after the other: the sweep must not go on.
+        excused: whether another trial is to blame, and ends by it sooner or later: it uses up none of the retries.
     """
 
     reason: Literal["worker", "node", "storage", "out of memory"] = "worker"
     message: str = "its worker died"
     everywhere: bool = False
+    excused: bool = False
 
 
 VISIBLE_WITHIN = 5.0

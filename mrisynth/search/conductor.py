@@ -46,6 +46,9 @@ from mrisynth.search.study import (
 LOSSES_IN_A_ROW = 5
 """After so many lost trials without any other outcome the fault is not theirs, and the sweep fails."""
 
+EXCUSED = 10
+"""How many failed attempts for which another trial is to blame do not count as one of the trial's own."""
+
 INFEASIBLE_IN_A_ROW = 500
 """After so many infeasible suggestions without any other trial the sweep begins no new one: they cost no worker, and
 do not count in the budget."""
@@ -222,7 +225,10 @@ class Conductor:
         directory = self.sweep.trial(number)
         live = self.live[number]
         live.failure, live.node = noted_failure(directory) or failure or Failure(), ""
-        live.failures += 1
+        if live.failure.excused and live.excused < EXCUSED:
+            live.excused += 1
+        else:
+            live.failures += 1
         append_event(self.sweep, "attempt-failed", number=number, message=live.failure.message)
         new_attempt(directory)
         if failure is not None and failure.everywhere:
@@ -238,7 +244,7 @@ class Conductor:
         if number not in self.live:
             return
         live = self.live[number]
-        if 0 < live.failures <= self.retries:
+        if live.failures + live.excused > 0 and live.failures <= self.retries:
             self._adopted.append(number)
             return
         failure = live.failure

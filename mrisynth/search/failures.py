@@ -4,6 +4,7 @@ Tune's actor manager knows two kinds of failures: the actor died, or its task ra
 neither to it; it takes that for a bug of its own and aborts the whole run. Here it becomes an actor that died.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +19,22 @@ from mrisynth.search.attempts import Failure, describe_error
 _NODE = ("node has died", "actor's node was te")
 _VITAL = ("gcs_server", "raylet")
 _WATCHED = ("_actor_task_failed", "_actor_start_failed")
+# The workers that the memory monitor considered, in the message of each that it killed; those that start are tasks.
+_CONSIDERED = re.compile(r"\((?:Actor\(([0-9a-f]+)\)|Task): .*?actual memory used=([\d.]+)GB")
+_FULL = re.compile(r"was ([\d.]+)GB used / ([\d.]+)GB limit")
 
 
 class KilledForMemoryError(ActorDiedError):  # type: ignore[misc]
-    """An actor that Ray's memory monitor killed."""
+    """An actor that Ray's memory monitor killed.
 
-    def __init__(self, said: str) -> None:
+    Attributes:
+        said: what Ray said of it.
+        actor: the actor's id, in hexadecimal digits; empty where it is not known.
+    """
+
+    def __init__(self, said: str, actor: str = "") -> None:
         super().__init__(None)
-        self.said = said
+        self.said, self.actor = said, actor
 
     def __str__(self) -> str:
         return self.said
@@ -64,12 +73,34 @@ def explain(exception: Exception | None) -> Failure:
     """What an exception of Ray's means for the trial."""
     text = " ".join(str(exception or "").split())
     if isinstance(exception, KilledForMemoryError):
-        return Failure("out of memory", f"Ray's memory monitor ended its worker: {text[:300]}")
+        return _explain_memory(exception, text)
     if any(word in text for word in _NODE):
         return Failure("node", "the node on which it ran died, or was cut off")
     if isinstance(exception, RayTaskError):
         return describe_error(exception.cause)
     return Failure()
+
+
+def _explain_memory(killed: KilledForMemoryError, text: str) -> Failure:
+    """Whose fault it is that the monitor ended a worker: it ends the youngest ones first, whatever they take."""
+    used = {actor: float(gigabytes) for actor, gigabytes in _CONSIDERED.findall(killed.said)}
+    own, node = used.get(killed.actor, used.get("")), _FULL.search(killed.said)
+    if own is None or node is None:
+        return Failure("out of memory", f"Ray's memory monitor ended its worker: {text[:300]}")
+    most = max(used.values())
+    where = f"on a node of which {node[1]} of {node[2]} GB were in use"
+    if own < most / 2:
+        message = f"Ray's memory monitor ended its worker, though it used {own:g} GB, and another {most:g} GB, {where}"
+        return Failure("node", message, excused=True)
+    return Failure("out of memory", f"Ray's memory monitor ended its worker, which used {own:g} GB {where}")
+
+
+def _actor_id(manager: RayActorManager, concerned: Any) -> str:
+    """The id of the actor that failed, or whose task did; empty where the manager has forgotten it."""
+    actor, _ = manager._live_actors_to_ray_actors_resources.get(
+        getattr(concerned, "_tracked_actor", concerned), (None, None)
+    )
+    return str(actor._actor_id.hex()) if actor is not None else ""
 
 
 @contextmanager
@@ -80,8 +111,10 @@ def watch() -> Iterator[Failures]:
 
     def watched(original: Callable[..., None]) -> Callable[..., None]:
         def call(self: Any, *concerned: Any, exception: Exception, **named: Any) -> None:
-            killed = isinstance(exception, OutOfMemoryError)
-            failures.current = KilledForMemoryError(str(exception)) if killed else exception
+            failures.current = exception
+            if isinstance(exception, OutOfMemoryError):
+                actor = _actor_id(self, next(iter([*concerned, *named.values()])))
+                failures.current = KilledForMemoryError(str(exception), actor)
             try:
                 original(self, *concerned, exception=failures.current, **named)
             finally:

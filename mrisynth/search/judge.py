@@ -30,7 +30,8 @@ class LiveTrial:
         seconds: how long its workers trained until then.
         judged: the epochs whose rung was decided.
         failure: why its last attempt failed.
-        failures: how many of its attempts failed in this launch.
+        failures: how many of its attempts failed in this launch, for which no other trial is to blame.
+        excused: how many failed because of another trial.
         node: where it ran when it was last heard of; "" before that.
     """
 
@@ -45,6 +46,7 @@ class LiveTrial:
     judged: set[int] = field(default_factory=set)
     failure: Failure = field(default_factory=Failure)
     failures: int = 0
+    excused: int = 0
     node: str = ""
 
     def hear(self, record: Mapping[str, Any]) -> None:
