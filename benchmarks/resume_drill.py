@@ -144,12 +144,18 @@ def drill_stock(settings: ToySettings, delays: list[float], folder: Path) -> dic
 
 
 def combinations(
-    url: Callable[[], str], storages: list[str], trials: int, wait: float
-) -> Iterator[tuple[str, ToySettings]]:
-    for storage, objectives, pruning in itertools.product(STORAGES, OBJECTIVES, (False, True)):
-        if storage in storages:
+    asked: argparse.Namespace, url: Callable[[], str], trials: int
+) -> Iterator[tuple[int, str, ToySettings]]:
+    """The combinations that were asked for; each with its number among all of them, so that its kills are the same."""
+    every = itertools.product(STORAGES, OBJECTIVES, ("off", "on"))
+    for number, (storage, objectives, pruning) in enumerate(every):
+        if storage in asked.storages and len(objectives) in asked.objectives and pruning in asked.pruning:
             where = parse_storage(url()) if storage == "postgresql" else storage
-            yield storage, ToySettings(where, dict(objectives), pruning=pruning, trials=trials, wait=wait, seed=1)
+            yield (
+                number,
+                storage,
+                ToySettings(where, dict(objectives), pruning=pruning == "on", trials=trials, wait=asked.wait, seed=1),
+            )
 
 
 def show(row: dict[str, Any]) -> str:
@@ -163,6 +169,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, help="budget; default: 8, and 8 for each kill")
     parser.add_argument("--wait", type=float, default=0.5, help="seconds an epoch, of which a trial has four")
     parser.add_argument("--storages", nargs="+", choices=STORAGES, default=list(STORAGES))
+    parser.add_argument("--objectives", nargs="+", type=int, choices=[1, 2], default=[1, 2], help="how many")
+    parser.add_argument("--pruning", nargs="+", choices=["off", "on"], default=["off", "on"])
     parser.add_argument("--mixed", action="store_true", help="ours alone, under every kind of kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
@@ -173,9 +181,7 @@ def main() -> None:
 
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     with run_postgres() as server:
-        for number, (storage, settings) in enumerate(
-            combinations(server.new_database, asked.storages, trials, asked.wait)
-        ):
+        for number, storage, settings in combinations(asked, server.new_database, trials):
             delays = draw_delays(asked.kills, asked.seed + number)
             kills = [Kill("driver", "the driver", delay=delay / settings.wait) for delay in delays]
             if asked.mixed:
