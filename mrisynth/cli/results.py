@@ -51,10 +51,17 @@ def status(
         )
         if best["breaks"]:
             show(f"it breaks {' and '.join(best['breaks'])}, as every completed trial breaks a constraint")
-    if answer["state"] in ("stopped", "stale", "failed"):
+    show_alerts(answer["alerts"])
+    if answer["state"] == "stopped":
         say(f"go on with: {program()} resume {sweep}")
-    if answer["trials"]["lost"]:
-        say(f"try the lost trials again: {program()} retry {sweep}")
+
+
+def show_alerts(alerts: list[dict[str, Any]]) -> None:
+    """What was found of which somebody should know, and what to do about it."""
+    for alert in alerts:
+        show(f"{alert['severity']}: {alert['reason']} {alert['remedy']}")
+        if alert["command"]:
+            say(escape(alert["command"].replace("mrisynth", program(), 1)))
 
 
 def top(
