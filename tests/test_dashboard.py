@@ -87,7 +87,7 @@ def test_a_sweep_shows_its_counts_its_best_and_its_gains(sweep, visit):
     assert re.findall(r"\[(.*?)\]", said) == [
         "2 completed", "1 pruned", "1 rejected", "1 lost", "1 running", "1 queued"
     ]  # fmt: skip
-    assert [bar.text for bar in app.get("progress")] == ["Budget: 4 of 10 trials, 0.01 of 2 core-hours"]
+    assert [bar.text for bar in app.get("progress")] == ["Budget: 4 of 10 trials, 0.00583 of 2 core-hours"]
 
 
 def test_the_subject_that_gains_least_is_named_beside_the_mean(sweep, visit):

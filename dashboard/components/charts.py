@@ -68,7 +68,8 @@ def best_so_far(
     value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
     tooltip = ["trial:Q", "name:N", "outcome:N", "family:N", alt.Tooltip("value:Q", title=metric, format=".4f")]
     legend = alt.Legend(orient="top", title=None)
-    of_family = alt.Color("family:N", scale=_FAMILY_COLOUR, legend=legend)
+    present = alt.Legend(orient="top", title=None, values=sorted(set(frame["family"])))
+    of_family = alt.Color("family:N", scale=_FAMILY_COLOUR, legend=present)
     of_outcome = alt.Color(
         "outcome:N", scale=_OUTCOME_COLOUR, legend=alt.Legend(orient="top", title=None, values=["completed", "pruned"])
     )

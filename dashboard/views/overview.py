@@ -1,7 +1,5 @@
 """One sweep as it runs: the best so far, what to look after, how trials ended, curves of the running ones, events."""
 
-from dataclasses import dataclass
-
 import streamlit as st
 from components import alerts, charts, events, figures, reading, remarks, words
 from components.selection import chosen_sweep
@@ -13,26 +11,13 @@ from mrisynth.results.published import COUNTERPARTS
 from mrisynth.results.store import SweepDirectory, sweep_state
 
 EVERY, EVENTS, CURVES = "3s", 20, 12
+_GHOSTS = (
+    "Grey diamonds at the right edge: the scores that the paper printed for its models. They are of another cohort, "
+    "whose scans are private: for orientation, not for comparison."
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How the best so far is to be drawn.
-
-    Args:
-        metric: which score; None before the sweep knows any.
-        along: one of `charts.ALONG`.
-        families: a stair for each family.
-        paper: what the paper printed beside them.
-    """
-
-    metric: str | None
-    along: str
-    families: bool
-    paper: bool
-
-
-def show(sweep: SweepDirectory, asked: Asked, live: bool) -> None:
+def show(sweep: SweepDirectory, live: bool) -> None:
     """What changes while the sweep runs; drawn again every few seconds until it ends."""
     if live and sweep_state(sweep) not in words.LIVE:
         st.rerun()
@@ -47,7 +32,7 @@ def show(sweep: SweepDirectory, asked: Asked, live: bool) -> None:
         return
     left, right = st.columns([2, 1])
     with left:
-        _scores(index, asked)
+        _scores(index)
     with right:
         st.subheader("How trials ended", anchor=False)
         said = ", ".join(f"{count} {outcome}" for outcome, count in found["trials"].items() if count)
@@ -57,21 +42,23 @@ def show(sweep: SweepDirectory, asked: Asked, live: bool) -> None:
     _events(sweep)
 
 
-def _scores(index: Index, asked: Asked) -> None:
+def _scores(index: Index) -> None:
     st.subheader("Best so far", anchor=False, help="stair: the best completed trial up to there")
-    metric = asked.metric or first_objective(index)
-    trials = reading.trials_frame(index)
-    frame = charts.scored_frame(index, trials, metric, along=asked.along, families=asked.families)
+    metrics = list(dict.fromkeys([*index.objectives, *index.metrics])) or [first_objective(index)]
+    left, right, switches = st.columns([1, 1, 1.4], vertical_alignment="bottom")
+    metric = left.selectbox("Metric", metrics, key="metric", bind="query-params")
+    along = right.selectbox("Along", list(charts.ALONG), key="along", bind="query-params", help=charts.ALONG["cost"])
+    with switches, st.container(horizontal=True):
+        families = st.toggle("Each family", key="families", bind="query-params", help="the best so far of each family")
+        paper = metric in COUNTERPARTS and st.toggle("The paper", True, key="paper", bind="query-params", help=_GHOSTS)
+    frame = charts.scored_frame(index, reading.trials_frame(index), metric, along=along, families=families)
     if frame.empty:
         st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
         return
-    chart = charts.best_so_far(index, frame, metric, along=asked.along, families=asked.families, paper=asked.paper)
-    st.altair_chart(chart, key="scores", alt=f"{metric} of {len(frame)} trials by {asked.along}, and the best so far")
-    if asked.paper and metric in COUNTERPARTS:
-        st.caption(
-            "Grey diamonds at the right edge: the scores that the paper printed for its models. They are of another "
-            "cohort, whose scans are private: for orientation, not for comparison."
-        )
+    chart = charts.best_so_far(index, frame, metric, along=along, families=families, paper=paper)
+    st.altair_chart(chart, key="scores", alt=f"{metric} of {len(frame)} trials by {along}, and the best so far")
+    if paper:
+        st.caption(_GHOSTS)
 
 
 def _nodes(nodes: dict[str, list[int]]) -> None:
@@ -114,27 +101,11 @@ def _events(sweep: SweepDirectory) -> None:
     st.dataframe(latest, hide_index=True, column_config={"time": time, "event": event})
 
 
-def _ask(index: Index) -> Asked:
-    metrics = list(dict.fromkeys([*index.objectives, *index.metrics]))
-    left, middle, right = st.columns([1, 1, 2], vertical_alignment="bottom")
-    metric = left.selectbox("Metric", metrics, key="metric", bind="query-params")
-    along = middle.selectbox(
-        "Along", list(charts.ALONG), key="along", bind="query-params", help="cost: core-hours spent by all trials"
-    )
-    with right, st.container(horizontal=True):
-        families = st.toggle("Each family", key="families", bind="query-params", help="the best so far of each family")
-        paper = metric in COUNTERPARTS and st.toggle(
-            "The paper's results", value=True, key="paper", bind="query-params", help="of another cohort"
-        )
-    return Asked(metric, along, families, paper)
-
-
 def _view(sweep: SweepDirectory) -> None:
     st.title(f"Overview of {plain(sweep.name)}", anchor=False)
     remarks.edit_sweep(sweep, st.session_state["all sweeps"].values())
-    asked = _ask(reading.load_index(sweep))
     live = sweep_state(sweep) in words.LIVE
-    st.fragment(show, run_every=EVERY if live else None)(sweep, asked, live)
+    st.fragment(show, run_every=EVERY if live else None)(sweep, live)
 
 
 if sweep := chosen_sweep():

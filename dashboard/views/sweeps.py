@@ -24,7 +24,7 @@ def _view() -> None:
     found = [sweep for sweep in sweeps if cards.matches(sweep, text or "")]
     shown = found[:MOST]
     more = f"; the {len(shown)} latest are shown, search for the others" if len(found) > len(shown) else ""
-    count.caption(f"{len(found)} of {len(sweeps)} sweeps, the one that lived last first{more}")
+    count.caption(f"{len(found)} of {len(sweeps)} sweeps, the latest sign of life first{more}")
     if not found:
         st.info("No sweep has all these words: take one away.", icon=":material/search_off:")
     for sweep in shown:

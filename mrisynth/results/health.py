@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mrisynth.errors import MrisynthError, NotFoundError
-from mrisynth.files import read_json
+from mrisynth.files import read_json, refuse_newer
 from mrisynth.results import forecast, index, notes, store
 from mrisynth.results.index import Index
 from mrisynth.results.notes import read_notes
@@ -102,14 +102,24 @@ def damages(sweep: SweepDirectory, trials: Index) -> list[str]:
         sweep: the sweep.
         trials: its index, as it was read or built.
     """
-    return [*_unreadable(sweep), *_unindexed(sweep), *_holes(trials)]
+    return [*unreadable(sweep), *_unindexed(sweep), *_holes(trials)]
+
+
+def unreadable(sweep: SweepDirectory) -> list[str]:
+    """Which of the sweep's own small files could not be read, a sentence each."""
+    return list(_unreadable(sweep))
 
 
 def _unreadable(sweep: SweepDirectory) -> Iterator[str]:
     try:
-        read_yaml(sweep.sweep_yaml)
+        version = read_yaml(sweep.sweep_yaml).get("schema_version")
     except MrisynthError as error:
         yield f"{error}: what was asked of this sweep is not known"
+        version = None
+    try:
+        refuse_newer(sweep.sweep_yaml, version, store.SCHEMA_VERSION)
+    except MrisynthError as error:
+        yield str(error)
     for path in (sweep.heartbeat, sweep.lineage, sweep.baselines, sweep.root / "lease.json"):
         try:
             whole = isinstance(read_json(path), dict)
