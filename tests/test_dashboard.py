@@ -94,7 +94,7 @@ def test_the_subject_that_gains_least_is_named_beside_the_mean(sweep, visit):
     sweep.trial(1).summary.unlink()  # now trial 0 is best: 25 and 24 against 20 and 22, and 22 and 23
     finish(sweep)
     deltas = [each.delta for each in visit("sweeps").metric]
-    assert deltas[1:] == ["+2.000 for the subject that gains least", "+1.000 for the subject that gains least"]
+    assert deltas[1:] == ["+2.000 at least per subject", "+1.000 at least per subject"]
 
 
 @pytest.mark.parametrize(("state", "said"), [("running", "running now"), ("done", "its budget is spent")])

@@ -41,7 +41,7 @@ def _card(sweep: SweepDirectory, live: bool) -> None:
             st.subheader(plain(sweep.name), anchor=False)
             st.error(plain(f"This sweep cannot be read: {error}."), icon=":material/error:")
             return
-        left, right = st.columns(2)
+        left, right = st.columns([2, 3])
         with left:
             _state(sweep, index, found)
         with right:

@@ -90,7 +90,8 @@ def best_so_far(
 def outcomes(counts: dict[str, int]) -> alt.LayerChart:
     """How many trials ended how."""
     frame = pd.DataFrame({"outcome": list(counts), "trials": list(counts.values())})
-    across = alt.X("trials:Q", axis=alt.Axis(tickMinStep=1, format="d"))
+    room = alt.Scale(domain=[0, 1.15 * max(1, *counts.values())], nice=False)  # for the numbers beside the bars
+    across = alt.X("trials:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=room)
     down = alt.Y("outcome:N", sort=list(counts), title=None)
     colour = alt.Color("outcome:N", scale=_OUTCOME_COLOUR, legend=None)
     bars = alt.Chart(frame).mark_bar().encode(across, down, colour, tooltip=["outcome:N", "trials:Q"])

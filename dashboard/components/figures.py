@@ -46,7 +46,7 @@ def gain_tile(column: Any, index: Index, metric: str, baseline: str, gain: dict[
     if gain is None:
         column.metric(label, "–", help=about)  # noqa: RUF001
         return
-    least = f"{words.number(gain['minimum'], sign=True)} for the subject that gains least"
+    least = f"{words.number(gain['minimum'], sign=True)} at least per subject"
     colour = "green" if gain["minimum"] > 0 else "red"
     column.metric(
         label, words.number(gain["mean"], sign=True), least, delta_arrow="off", delta_color=colour, help=about

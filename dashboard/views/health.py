@@ -13,6 +13,7 @@ from components.words import plain
 from mrisynth import __version__
 from mrisynth.results import health
 from mrisynth.results.index import Index
+from mrisynth.results.records import read_mapping
 from mrisynth.results.store import SweepDirectory, sweep_state
 from mrisynth.words import size_in_words
 
@@ -69,11 +70,15 @@ def _code(sweep: SweepDirectory) -> None:
 
 def _index(sweep: SweepDirectory, index: Index) -> None:
     manifest = index.manifest
-    written = datetime.fromisoformat(str(manifest["written"]))
+    standing = read_mapping(sweep.index / "manifest.json").get("written") == manifest["written"]
+    written = words.ago(datetime.fromisoformat(manifest["written"]), datetime.now(UTC))
     _facts(
         [
             ("form", f"version {manifest['schema_version']}, by mrisynth {manifest.get('program') or UNKNOWN}"),
-            ("written", words.ago(written, datetime.now(UTC))),
+            (
+                "written",
+                written if standing else "not yet, or damaged: what is shown was read from the trials' folders",
+            ),
             ("trials", f"{index.trials.num_rows:,}"),
             ("numbers by epoch", f"{index.history.num_rows:,}"),
             ("scores of subjects", f"{index.subjects.num_rows:,}"),
@@ -131,7 +136,7 @@ def _range(bounds: Any) -> str:
 def _facts(rows: list[tuple[str, str]]) -> None:
     """Names and values, as a table of text."""
     frame = pd.DataFrame([(plain(name), plain(value)) for name, value in rows], columns=["", " "])
-    st.table(frame.set_index(""), hide_header=True, border="horizontal")
+    st.table(frame.set_index(""), hide_header=True, border="horizontal", width="content")
 
 
 def _view(sweep: SweepDirectory) -> None:

@@ -285,9 +285,8 @@ def _magnitude(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
     return magnitude
 
 
-_SSIM_FORMULA = (
-    "mean of (2 mg mh + C1) (2 sgh + C2) / ((mg^2 + mh^2 + C1) (sg^2 + sh^2 + C2)); m means, s variances in a window"
-)
+_SSIM_FORMULA = "mean of (2 mg mh + C1) (2 sgh + C2) / ((mg^2 + mh^2 + C1) (sg^2 + sh^2 + C2))"
+_SSIM_MOMENTS = "m: means, sg^2, sh^2, sgh: variances and covariance in a "
 _STUDY = "g and h minus the mean of the true slice, over its deviation; constant slices left out"
 METRICS: Mapping[str, Metric] = {
     "psnr": Metric(
@@ -315,7 +314,8 @@ METRICS: Mapping[str, Metric] = {
         (-1.0, 1.0),
         "Structural similarity of whole slices, Wang's settings, data range 1.",
         _SSIM_FORMULA,
-        "Gaussian window of 11 x 11 pixels, deviation 1.5; C1 = 0.01^2, C2 = 0.03^2; inside the slice only",
+        _SSIM_MOMENTS
+        + "Gaussian window of 11 x 11 pixels, deviation 1.5; C1 = 0.01^2, C2 = 0.03^2; inside the slice only",
     ),
     "mse": Metric(
         mse,
@@ -394,6 +394,6 @@ METRICS: Mapping[str, Metric] = {
         (-1.0, 1.0),
         "A reading of the paper's structural similarity, on standardised slices; only to compare.",
         _SSIM_FORMULA,
-        "uniform window of 7 x 7 pixels, sample covariances; data range 2: C1 = 0.02^2, C2 = 0.06^2; " + _STUDY,
+        _SSIM_MOMENTS + "uniform window of 7 x 7 pixels, C1 = 0.02^2, C2 = 0.06^2; " + _STUDY,
     ),
 }
