@@ -192,6 +192,7 @@ def plan_of(space: Space, store: Path, *, seed: int) -> Plan:
         grid=grid_in_order(space.parameters, seed) if space.sampler == "grid" else None,
         cpu=space.resources.cpu,
         bounds=tuple(bound for bound in space.bounds if bound.name not in SIZES),
+        forests=space.has_forests,
     )
 
 
