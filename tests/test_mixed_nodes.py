@@ -22,7 +22,7 @@ class Kind(StubConfig):
 
 @pytest.fixture
 def nodes(monkeypatch, workers_find_stub):
-    """A node with a core and, as it says, a GPU, and a node with two cores and none: their names for Ray."""
+    """A node with three cores and, as it says, a GPU, and a node with two cores and none: their names for Ray."""
     import ray
     from ray._private.authentication_test_utils import reset_auth_token_state
     from ray.cluster_utils import Cluster
@@ -31,7 +31,7 @@ def nodes(monkeypatch, workers_find_stub):
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     reset_auth_token_state()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "num_gpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=2, num_gpus=0)
     ray.init(cluster.address, logging_level="CRITICAL", log_to_driver=False)
     yield {"gpu": cluster.head_node.node_id, "cpu": next(iter(cluster.worker_nodes)).node_id}
@@ -42,8 +42,8 @@ def nodes(monkeypatch, workers_find_stub):
 
 
 def suggest(trial):
-    """Networks first, more than there are GPUs; no trial goes on before three have begun."""
-    family = ["cnn", "gan", "forest", "forest"][trial.number]
+    """More networks than there are GPUs before the last forest; no trial goes on before three have begun."""
+    family = ["forest", "cnn", "gan", "forest"][trial.number]
     return Kind({**suggest_stub(trial).values, "family": family, "meet": 3, "wait": 0.05})
 
 
@@ -55,4 +55,4 @@ def test_forests_run_where_no_gpu_is_while_networks_have_the_gpu(tmp_path, nodes
     run_trials(open_conductor(sweep, plan), index, capacity=Capacity(), should_stop=lambda: False)
     assert outcomes(sweep) == dict.fromkeys(range(4), "completed")
     ran = {(event["number"], event["host"]) for event in read_events(sweep) if event["kind"] == "epoch"}
-    assert ran == {(0, nodes["gpu"]), (1, nodes["gpu"]), (2, nodes["cpu"]), (3, nodes["cpu"])}
+    assert ran == {(0, nodes["cpu"]), (1, nodes["gpu"]), (2, nodes["gpu"]), (3, nodes["cpu"])}
