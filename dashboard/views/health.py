@@ -71,7 +71,7 @@ def _code(sweep: SweepDirectory) -> None:
 def _index(sweep: SweepDirectory, index: Index) -> None:
     manifest = index.manifest
     standing = read_mapping(sweep.index / "manifest.json").get("written") == manifest["written"]
-    written = words.ago(datetime.fromisoformat(manifest["written"]), datetime.now(UTC))
+    written = words.ago(moment, datetime.now(UTC)) if (moment := _moment(manifest["written"])) else UNKNOWN
     _facts(
         [
             ("form", f"version {manifest['schema_version']}, by mrisynth {manifest.get('program') or UNKNOWN}"),
@@ -87,6 +87,15 @@ def _index(sweep: SweepDirectory, index: Index) -> None:
     )
     forms = [f"{each['file']} {each['version'] or UNKNOWN} (up to {each['known']})" for each in health.schemas(sweep)]
     st.caption(plain(f"Versions of files, and up to which this program reads them: {', '.join(forms)}."))
+
+
+def _moment(text: str) -> datetime | None:
+    """A moment as the manifest writes it; None where it does not."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _damages(sweep: SweepDirectory, index: Index) -> None:
