@@ -3,8 +3,8 @@
 A results folder with one sweep drawn at random (index, and slices of every trial, which are hard links of one trial's)
 is served as `mrisynth dashboard` serves it, and headless Chromium opens its pages. A page counts as painted when its
 own content stands there: the chart, the table, the picture. Printed are medians and the slowest of several rounds
-beside what is wanted; "cold" is a server that has just begun and a browser that has never been here. The last column is CPU
-time of server and browser together until the page is complete, which other work on the machine changes less.
+beside what is wanted; "cold" is a server that has just begun and a browser that has never been here. The last column is
+CPU time of server and browser together until the page is complete, which other work on the machine changes less.
 
     python benchmarks/dashboard.py [--trials 5000] [--rounds 5] [--only PART]      (some minutes; needs Chromium)
 """
@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "out", help="kept, and used again")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     arguments = parser.parse_args()
-    results = arguments.folder / f"dashboard-{arguments.trials}"
+    results = arguments.folder.resolve() / f"dashboard-{arguments.trials}"
     if not results.exists():
         large_sweep(results, trials=arguments.trials)
     report = Report()
