@@ -13,7 +13,7 @@ from components.words import plain
 from mrisynth import __version__
 from mrisynth.results import health
 from mrisynth.results.index import Index
-from mrisynth.results.records import read_mapping
+from mrisynth.results.records import moment, read_mapping
 from mrisynth.results.store import SweepDirectory, sweep_state
 from mrisynth.words import size_in_words
 
@@ -71,14 +71,13 @@ def _code(sweep: SweepDirectory) -> None:
 def _index(sweep: SweepDirectory, index: Index) -> None:
     manifest = index.manifest
     standing = read_mapping(sweep.index / "manifest.json").get("written") == manifest["written"]
-    written = words.ago(moment, datetime.now(UTC)) if (moment := _moment(manifest["written"])) else UNKNOWN
+    written = words.ago(when, datetime.now(UTC)) if (when := moment(manifest["written"])) else UNKNOWN
+    if not standing:
+        written = "not yet, or damaged: what is shown was read from the trials' folders"
     _facts(
         [
             ("form", f"version {manifest['schema_version']}, by mrisynth {manifest.get('program') or UNKNOWN}"),
-            (
-                "written",
-                written if standing else "not yet, or damaged: what is shown was read from the trials' folders",
-            ),
+            ("written", written),
             ("trials", f"{index.trials.num_rows:,}"),
             ("numbers by epoch", f"{index.history.num_rows:,}"),
             ("scores of subjects", f"{index.subjects.num_rows:,}"),
@@ -87,15 +86,6 @@ def _index(sweep: SweepDirectory, index: Index) -> None:
     )
     forms = [f"{each['file']} {each['version'] or UNKNOWN} (up to {each['known']})" for each in health.schemas(sweep)]
     st.caption(plain(f"Versions of files, and up to which this program reads them: {', '.join(forms)}."))
-
-
-def _moment(text: str) -> datetime | None:
-    """A moment as the manifest writes it; None where it does not."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _damages(sweep: SweepDirectory, index: Index) -> None:
