@@ -14,7 +14,9 @@ _SHAPES = {"best": "triangle-up", "median": "circle", "worst": "triangle-down", 
 def frame(index: Index, metric: str) -> pd.DataFrame:
     """One row a subject and kind: subject, kind, trial, value; the median trial's hardest subject first."""
     trials, column = reading.trials_frame(index), f"value.{metric}"
-    scored = trials.loc[(trials["outcome"] == "completed") & trials[column].notna(), "trial"] if column in trials else []
+    scored = (
+        trials.loc[(trials["outcome"] == "completed") & trials[column].notna(), "trial"] if column in trials else []
+    )
     known = set(scored)
     completed = [trial for trial in reading.ranking(index, metric) if trial in known]
     if not completed:

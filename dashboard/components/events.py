@@ -16,10 +16,10 @@ _QUIET = {"ask", "epoch", "index-begin", "index-written", "suggested", "told"}
 
 def latest(sweep: SweepDirectory, count: int) -> pd.DataFrame:
     """The latest events, newest first: columns time, trial, event."""
-    events = [event for event in read_events(sweep, tail=_TAIL) if event.get("kind") not in _QUIET]
+    events = [event for event in read_events(sweep, tail=_TAIL) if str(event.get("kind")) not in _QUIET]
     rows = [
         {
-            "time": pd.to_datetime(event.get("time"), errors="coerce", utc=True),
+            "time": pd.to_datetime(str(event.get("time")), errors="coerce", utc=True),
             "trial": str(event.get("number", "")),
             "event": sentence(event),
         }

@@ -6,6 +6,7 @@ What a URL says is only ever compared with what exists; it is never made into a 
 from collections.abc import Mapping
 
 import streamlit as st
+from components import trouble
 from components.words import plain
 
 from mrisynth.errors import NotFoundError
@@ -35,6 +36,7 @@ def chosen_sweep() -> SweepDirectory | None:
     """
     sweeps, asked = st.session_state["all sweeps"], st.query_params.get("sweep")
     if asked in sweeps:
+        trouble.warn(sweeps[asked])
         return sweeps[asked]
     if asked is not None:
         raise NotFoundError(f"there is no sweep {asked!r} in this results folder; choose another one at the left")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 from components import charts, events, figures, reading, words
-from components.selection import chosen_sweep
+from components.selection import chosen_sweep, no_trials
 from components.words import plain
 
 from mrisynth.results.index import Index
@@ -20,10 +20,11 @@ def show(sweep: SweepDirectory, metric: str | None, by_time: bool, live: bool) -
     found = status(sweep, index)
     figures.state_line(found["state"])
     figures.budget_bar(found)
-    figures.best_tiles(index, found["best"])
     if not index.trials.num_rows:
+        no_trials(sweep)
         _events(sweep)
         return
+    figures.best_tiles(index, found["best"])
     metric = metric or first_objective(index)
     left, right = st.columns([2, 1])
     with left:

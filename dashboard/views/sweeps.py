@@ -1,7 +1,7 @@
 """All sweeps: what each is doing, how its trials ended, and what its best trial gains."""
 
 import streamlit as st
-from components import figures, reading, words
+from components import figures, reading, trouble, words
 from components.selection import no_sweeps
 from components.words import plain
 
@@ -15,6 +15,7 @@ def show(sweep: SweepDirectory) -> None:
     with st.container(border=True):
         st.subheader(plain(sweep.name), anchor=False)
         try:
+            trouble.warn(sweep)
             index = reading.load_index(sweep)
             found = status(sweep, index)
         except MrisynthError as error:
