@@ -14,15 +14,15 @@ def drive(sweep):
     from search_fixtures import SPACE
 
     from mrisynth.search.driver import resume_sweep, start_sweep
-    from mrisynth.search.launch import Launch
+    from mrisynth.search.launch import Launch, NewSweep
     from mrisynth.search.space import parse_space
 
     launch = Launch(max_concurrent=1)
     if sweep.exists():
         resume_sweep(sweep, launch=launch)
     else:
-        where = {"store": sweep.parent.parent / "store", "results": sweep.parent, "name": sweep.name}
-        start_sweep(parse_space(SPACE, "small.yaml"), **where, seed=3, launch=launch)
+        space, store = parse_space(SPACE, "small.yaml"), sweep.parent.parent / "store"
+        start_sweep(NewSweep(space, store, sweep.parent, sweep.name, seed=3), launch=launch)
 
 
 if __name__ == "__main__":

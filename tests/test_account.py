@@ -128,7 +128,7 @@ def test_what_is_taken_up_may_be_cut_again_but_what_somebody_asked_for_is_not(tm
 def test_a_share_of_a_gpu_counts_as_such(tmp_path):
     sweep = make_sweep(tmp_path)
     conductor = conduct(sweep, Budget(gpu_hours=3 / 3600), clock=Clock())
-    conductor.gpu = 0.5
+    conductor.slots.gpu = 0.5
     Executor(conductor).run()
     assert outcomes(sweep) == {0: "completed", 1: "pruned"}
     assert conductor.study.trials[0].user_attrs["gpu_seconds"] == 2.0

@@ -129,7 +129,7 @@ def test_a_search_with_a_tight_constraint_still_trains_as_many_as_its_budget_say
 
 
 def test_a_search_that_suggests_nothing_feasible_any_more_ends_with_what_it_has(tmp_path, monkeypatch):
-    monkeypatch.setattr("mrisynth.search.conductor.INFEASIBLE_IN_A_ROW", 5)
+    monkeypatch.setattr("mrisynth.search.queue.INFEASIBLE_IN_A_ROW", 5)
 
     def suggest(trial):
         config = suggest_stub(trial)
@@ -333,7 +333,7 @@ OUT_OF_MEMORY = {"rejected": "out of memory", "message": "CUDA out of memory"}
 def test_out_of_memory_on_a_share_of_a_gpu_it_goes_on_once_with_a_whole_one(tmp_path):
     sweep = make_sweep(tmp_path)
     executor = Executor(open_conductor(sweep, make_plan(tmp_path, budget=Budget(trials=1))))
-    executor.conductor.gpu = 0.25
+    executor.conductor.slots.gpu = 0.25
     executor.fill()
     executor.step(0)
     before = valid_attempt(sweep.trial(0))
@@ -341,7 +341,7 @@ def test_out_of_memory_on_a_share_of_a_gpu_it_goes_on_once_with_a_whole_one(tmp_
     assert valid_attempt(sweep.trial(0)) != before
     assert outcomes(sweep) == {}
     again = open_conductor(sweep, executor.conductor.plan)  # the driver is killed: the larger share is in the study
-    again.gpu = 0.25
+    again.slots.gpu = 0.25
     assignment = again.next_trial()
     assert (assignment.number, assignment.gpu) == (0, 1.0)
     assert again.hear(0, OUT_OF_MEMORY)
@@ -353,7 +353,7 @@ def test_out_of_memory_on_a_share_of_a_gpu_it_goes_on_once_with_a_whole_one(tmp_
 def test_out_of_memory_without_a_larger_share_to_give_it_is_rejected(tmp_path, gpu):
     sweep = make_sweep(tmp_path)
     conductor = open_conductor(sweep, make_plan(tmp_path))
-    conductor.gpu = gpu
+    conductor.slots.gpu = gpu
     number = conductor.next_trial().number
     assert conductor.hear(number, OUT_OF_MEMORY)
     assert outcomes(sweep) == {number: "rejected"}

@@ -17,7 +17,7 @@ from mrisynth.results.store import SweepDirectory, read_shown, read_yaml, sweep_
 from mrisynth.search import driver
 from mrisynth.search import lease as lease_module
 from mrisynth.search.driver import drive, resume_sweep, start_sweep
-from mrisynth.search.launch import Again
+from mrisynth.search.launch import Again, NewSweep
 from mrisynth.search.lease import LeaseLostError, hold
 from mrisynth.search.settings import Budget
 from mrisynth.search.space import parse_space, with_overrides
@@ -65,7 +65,7 @@ def results(tmp_path):
 
 
 def start(store, results, name="mine", **overrides):
-    return start_sweep(space(**overrides), store=store, results=results, name=name, seed=3)
+    return start_sweep(NewSweep(space(**overrides), store, results, name, seed=3))
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ trials:
 
 def start_named(store, results, *overrides):
     named = with_overrides(parse_space(NAMED, "named.yaml"), overrides)
-    return start_sweep(named, store=store, results=results, name="mine")
+    return start_sweep(NewSweep(named, store, results, "mine"))
 
 
 def test_a_space_of_trials_alone_runs_those_that_were_chosen_as_they_were_set_and_resumes_so(
@@ -396,7 +396,7 @@ def test_a_study_in_a_database_is_resumed_extended_and_found_where_it_has_moved(
     monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
     storage = "sqlite" if kind == "sqlite" else url
     begin = space(**{"budget.trials": 1})
-    start_sweep(begin, store=store, results=results, name="mine", seed=3, storage=storage)
+    start_sweep(NewSweep(begin, store, results, "mine", seed=3, storage=storage))
     sweep = SweepDirectory(results / "mine")
     assert read_yaml(sweep.sweep_yaml)["storage"] == storage
     assert not sweep.journal.exists()
@@ -416,5 +416,5 @@ def test_a_study_in_a_database_is_resumed_extended_and_found_where_it_has_moved(
 @pytest.mark.parametrize("storage", ["nowhere", "postgresql://me:secret@db/mri"])
 def test_a_storage_that_cannot_be_used_leaves_nothing(store, results, storage):
     with pytest.raises(UsageError):
-        start_sweep(space(), store=store, results=results, name="mine", storage=storage)
+        start_sweep(NewSweep(space(), store, results, "mine", storage=storage))
     assert not results.exists()

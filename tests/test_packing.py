@@ -10,6 +10,7 @@ from search_fixtures import StubConfig, make_plan, make_sweep, open_conductor, o
 from mrisynth.files import read_json
 from mrisynth.search.packing import MARGIN, MOST, Packing, memory_key, read_packing
 from mrisynth.search.settings import Budget
+from mrisynth.search.slots import Slots
 from mrisynth.search.study import find_share
 
 GB = 10**9
@@ -110,7 +111,7 @@ def suggest(trial):
 
 def pack(tmp_path, sweep, *, trials, gpus=1.0):
     conductor = open_conductor(sweep, make_plan(tmp_path, suggest=suggest, budget=Budget(trials=trials)))
-    conductor.gpu, conductor.gpus, conductor.packing = 1.0, gpus, read_packing(sweep)
+    conductor.slots = Slots(gpu=1.0, gpus=gpus, packing=read_packing(sweep))
     return Device(conductor, gpus)
 
 
@@ -143,4 +144,4 @@ def test_a_slice_that_is_too_small_is_exchanged_for_a_whole_gpu(tmp_path):
     assert before < 1
     assert device.conductor.hear(number, {"rejected": "out of memory", "message": "CUDA out of memory"})
     assert find_share(device.conductor.study, number) == 1.0
-    assert device.conductor.packing.share(device.conductor.live[number].config.dump()) is None
+    assert device.conductor.slots.packing.share(device.conductor.live[number].config.dump()) is None

@@ -83,6 +83,40 @@ def test_what_kubernetes_itself_knows_is_valid(path):
             kubernetes_validate.validate(pod, desired_version="1.30", strict=True)
 
 
+JOB = {
+    "entrypoint",
+    "backoffLimit",
+    "shutdownAfterJobFinishes",
+    "ttlSecondsAfterFinished",
+    "submitterPodTemplate",
+    "rayClusterSpec",
+}
+CLUSTER = {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
+WORKERS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+
+
+@pytest.mark.parametrize("name", ["rayjob.yaml", "raycluster.yaml"])
+def test_what_kuberay_checks_of_its_own_kinds_holds(name):
+    """As far as we use them: the fields that its types (v1) know, and what its operator refuses."""
+    kind = documents(DOCKER / "kuberay" / name)[-1]
+    assert kind["apiVersion"] == "ray.io/v1"
+    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?", kind["metadata"]["name"])
+    cluster = kind["spec"]
+    if kind["kind"] == "RayJob":
+        assert set(cluster) <= JOB
+        assert cluster["shutdownAfterJobFinishes"], "what lives on has no time to live"
+        assert cluster["ttlSecondsAfterFinished"] >= 0 <= cluster["backoffLimit"]
+        cluster = cluster["rayClusterSpec"]
+    assert set(cluster) <= CLUSTER
+    assert set(cluster["headGroupSpec"]) == {"rayStartParams", "template"}
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        assert group["template"]["spec"]["containers"]
+    for workers in cluster["workerGroupSpecs"]:
+        assert set(workers) == WORKERS
+        assert 0 <= workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+
+
 @pytest.mark.parametrize("path", KUBERAY, ids=lambda path: path.name)
 def test_no_pod_is_root_or_may_become_it(path):
     for document in documents(path):

@@ -118,6 +118,11 @@ def test_a_study_in_a_database_needs_its_secret():
         render_rayjob(entry, Pods("mrisynth:gpu"))
 
 
+def test_a_name_that_kuberay_would_not_take_is_refused():
+    with pytest.raises(UsageError, match="--name is '7t-first'"):
+        render_rayjob(Entry("gan", "/data", "/results", "7t-first"), Pods("mrisynth:gpu"))
+
+
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_a_batch_script_is_one_that_bash_reads(symmetric):
     text = slurm.render(
@@ -143,13 +148,13 @@ def test_what_sbatch_would_read_otherwise_is_refused(asked):
         slurm.render(ENTRY, slurm.Allocation(**asked), setup=[])
 
 
-def test_a_batch_script_starts_a_cluster_and_the_sweep_on_it(tmp_path):
-    """With stand-ins for SLURM, Ray and mrisynth, which note how they were called."""
+def run_batch_script(tmp_path, *, symmetric=False):
+    """Run it on two nodes with stand-ins for SLURM, Ray and mrisynth, which note how they were called: their calls."""
     tools = tmp_path / "bin"
     tools.mkdir()
     note = f'echo "$(basename "$0") $*" >>{shlex.quote(str(tmp_path / "calls"))}'
     bodies = {
-        "srun": f"{note}\nexec sleep 30",
+        "srun": note if symmetric else f"{note}\nexec sleep 30",
         "scontrol": "printf 'localhost\\nother\\n'",
         "mrisynth": note,
         "getent": "echo 10.0.0.1 STREAM localhost",
@@ -157,7 +162,8 @@ def test_a_batch_script_starts_a_cluster_and_the_sweep_on_it(tmp_path):
     for name, body in bodies.items():
         (tools / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         (tools / name).chmod(0o755)
-    script = slurm.render(Entry("gan", "/data", "/results", "first"), slurm.Allocation(nodes=2), setup=[])
+    entry = Entry("gan", "/data", "/results", "first")
+    script = slurm.render(entry, slurm.Allocation(nodes=2), setup=[], symmetric=symmetric)
     environment = {
         **os.environ,
         "PATH": f"{tools}:{os.environ['PATH']}",
@@ -170,10 +176,23 @@ def test_a_batch_script_starts_a_cluster_and_the_sweep_on_it(tmp_path):
         ["bash", "-c", script], env=environment, capture_output=True, encoding="utf-8", check=False, timeout=60
     )
     assert ended.returncode == 0, ended.stderr
-    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    return (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+
+
+def test_a_batch_script_starts_a_cluster_and_the_sweep_on_it(tmp_path):
+    calls = run_batch_script(tmp_path)
     assert sum(call.startswith("srun") for call in calls) == 2
     assert "mrisynth cluster wait 10.0.0.1:22345 --nodes 2 --timeout 600" in calls
     sweep = next(call for call in calls if call.startswith("mrisynth sweep"))
-    assert sweep.endswith("--address 10.0.0.1:22345 --grace 120 --or-resume")
+    assert sweep.endswith("--name first --grace 120 --or-resume --address 10.0.0.1:22345")
     token = tmp_path / ".ray" / "auth_token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+def test_a_batch_script_over_whole_nodes_leaves_all_of_it_to_ray(tmp_path):
+    (call,) = run_batch_script(tmp_path, symmetric=True)
+    assert call.startswith("srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=8")
+    assert (
+        "ray symmetric-run --address 10.0.0.1:22345 --min-nodes 2 --num-cpus=8 --num-gpus=0 -- mrisynth sweep" in call
+    )
+    assert call.endswith("--name first --grace 120 --or-resume --address auto")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +16,7 @@ from mrisynth.errors import MrisynthError, UsageError
 from mrisynth.results.index import Index, Indexer, read_index
 from mrisynth.results.leaderboard import ranking as rank
 from mrisynth.results.slices import Floats, ShownSlices, StoredSlices, read_shown, read_slices, read_stored
-from mrisynth.results.store import SweepDirectory, list_sweeps
+from mrisynth.results.store import SweepDirectory, list_sweeps, read_yaml
 
 VARIABLE = "MRISYNTH_RESULTS"
 
@@ -52,6 +53,11 @@ def index_error(sweep: SweepDirectory) -> MrisynthError | None:
     except MrisynthError as error:
         return error
     return None
+
+
+def asked(sweep: SweepDirectory) -> dict[str, Any]:
+    """What was asked of a sweep (`sweep.yaml`); empty where its file is damaged."""
+    return _kept_yaml(str(sweep.sweep_yaml), _stamp(sweep.sweep_yaml))
 
 
 def trials_frame(index: Index) -> pd.DataFrame:
@@ -145,6 +151,14 @@ class _Last:
             if self._index is None or stamp != self._stamp:
                 self._index, self._stamp = read_index(sweep), stamp
             return self._index
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _kept_yaml(path: str, stamp: tuple[int, int]) -> dict[str, Any]:
+    try:
+        return read_yaml(Path(path))
+    except MrisynthError:
+        return {}
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

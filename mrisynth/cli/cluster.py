@@ -1,7 +1,11 @@
 """`mrisynth cluster`: a sweep for a Ray cluster, for Kubernetes, for SLURM; and waiting for a cluster's nodes."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,25 +41,58 @@ Cpus = Annotated[int, typer.Option(min=1, help="Cores of each node.")]
 Gpus = Annotated[int, typer.Option(min=0, help="GPUs of each node.")]
 
 
-@submit.command()
-def job(
+def _entry(
     space: Space,
     *,
     data: Store,
     results: Results,
     name: Name,
-    address: Annotated[str, typer.Option(metavar="URL", help="The cluster's dashboard.")] = "http://127.0.0.1:8265",
-    program: Annotated[str, typer.Option(help="How the head calls mrisynth.")] = "mrisynth",
     max_trials: Trials = None,
     max_hours: Hours = None,
     storage: Storage = None,
     set_: Set = None,
+) -> "Entry":
+    """What `mrisynth sweep` shall be told, wherever it runs."""
+    from mrisynth.search.submission.entry import Entry
+
+    given = {"--max-trials": max_trials, "--max-hours": max_hours, "--storage": storage}
+    options = [(option, str(value)) for option, value in given.items() if value is not None]
+    return Entry(space, data, results, name, (*options, *(("--set", text) for text in set_ or [])))
+
+
+def _of_a_sweep(**defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take the parameters of `_entry`, some with a default, in the place of its first one, the entry."""
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        shared = inspect.signature(_entry).parameters
+        own = list(inspect.signature(command).parameters.values())[1:]
+        own = [*(one.replace(default=defaults.get(name, one.default)) for name, one in shared.items()), *own]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            entry = _entry(**{name: given.pop(name) for name in shared})
+            command(entry, **given)
+
+        run.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in own}
+        return run
+
+    return wrap
+
+
+@submit.command()
+@_of_a_sweep()
+def job(
+    entry: "Entry",
+    *,
+    address: Annotated[str, typer.Option(metavar="URL", help="The cluster's dashboard.")] = "http://127.0.0.1:8265",
+    program: Annotated[str, typer.Option(help="How the head calls mrisynth.")] = "mrisynth",
 ) -> None:
     """Give the sweep to a running Ray cluster, which drives it; prints the job's id."""
     from mrisynth.search.submission.entry import space_path
     from mrisynth.search.submission.job import submit as submit_job
 
-    entry = _entry(space_path(space), data, results, name, _options(max_trials, max_hours, storage, set_))
+    entry = replace(entry, space=space_path(entry.space))
     identity = submit_job(entry, address, program=program)
     print(identity)  # noqa: T201
     say(f"read its log: ray job logs --follow {identity} --address {address}")
@@ -63,13 +100,11 @@ def job(
 
 
 @submit.command()
+@_of_a_sweep(data="/data/store", results="/results")
 def kuberay(
-    space: Space,
+    entry: "Entry",
     *,
-    name: Name,
     image: Annotated[str, typer.Option(help="Of every pod: target cpu or gpu of docker/Dockerfile.")],
-    data: Store = "/data/store",
-    results: Results = "/results",
     nodes: Annotated[int, typer.Option(min=1, help="Pods that run trials; the head is one more.")] = 1,
     cpus: Cpus = 8,
     gpus: Gpus = 0,
@@ -78,10 +113,6 @@ def kuberay(
     results_claim: Annotated[str, typer.Option(help="The one seen at /results.")] = "mrisynth-results",
     database_secret: Annotated[str | None, typer.Option(help="The secret with the study's password.")] = None,
     namespace: Annotated[str | None, typer.Option(help="Default: kubectl's.")] = None,
-    max_trials: Trials = None,
-    max_hours: Hours = None,
-    storage: Storage = None,
-    set_: Set = None,
     output: Output = None,
 ) -> None:
     """Write a RayJob for Kubernetes with KubeRay, for `kubectl apply -f -`."""
@@ -98,17 +129,14 @@ def kuberay(
         database_secret=database_secret,
         namespace=namespace,
     )
-    entry = _entry(space, data, results, name, _options(max_trials, max_hours, storage, set_))
     _write(render(entry, pods), output)
 
 
 @submit.command()
+@_of_a_sweep()
 def slurm(
-    space: Space,
+    entry: "Entry",
     *,
-    data: Store,
-    results: Results,
-    name: Name,
     nodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     cpus: Cpus = 8,
     gpus: Gpus = 0,
@@ -128,10 +156,6 @@ def slurm(
     symmetric: Annotated[
         bool, typer.Option("--symmetric", help="Whole nodes (--exclusive), and Ray by `ray symmetric-run`.")
     ] = False,
-    max_trials: Trials = None,
-    max_hours: Hours = None,
-    storage: Storage = None,
-    set_: Set = None,
     output: Output = None,
 ) -> None:
     """Write a batch script for SLURM, for `sbatch`."""
@@ -148,7 +172,7 @@ def slurm(
         account=account,
         more=tuple(sbatch or ()),
     )
-    entry = _entry(space_path(space), data, results, name, _options(max_trials, max_hours, storage, set_))
+    entry = replace(entry, space=space_path(entry.space))
     _write(render(entry, allocation, setup=setup or [], symmetric=symmetric), output)
 
 
@@ -167,21 +191,6 @@ def wait(
 
     with stoppable("the cluster is left as it is"):
         wait_for_nodes(address, nodes, timeout=timeout)
-
-
-def _options(
-    max_trials: int | None, max_hours: float | None, storage: str | None, set_: list[str] | None
-) -> tuple[tuple[str, str], ...]:
-    """Further options of `mrisynth sweep`."""
-    given = {"--max-trials": max_trials, "--max-hours": max_hours, "--storage": storage}
-    options = [(option, str(value)) for option, value in given.items() if value is not None]
-    return (*options, *(("--set", text) for text in set_ or []))
-
-
-def _entry(space: str, data: str, results: str, name: str, options: tuple[tuple[str, str], ...]) -> "Entry":
-    from mrisynth.search.submission.entry import Entry
-
-    return Entry(space, data, results, name, options)
 
 
 def _write(text: str, output: Path | None) -> None:

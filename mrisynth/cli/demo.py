@@ -1,6 +1,5 @@
 """`mrisynth demo`: the whole way from scans to pictures, on phantoms, offline, in minutes on two cores."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +23,7 @@ def demo(
     from mrisynth.data.cohort import check_pairs, read_pairs
     from mrisynth.data.phantom.cohort import make_cohort
     from mrisynth.search.driver import resume_sweep, start_sweep
+    from mrisynth.search.launch import NewSweep
     from mrisynth.search.space import load_space, with_overrides
 
     scans, store, results = out / "scans", out / "store", out / "results"
@@ -43,5 +43,5 @@ def demo(
         run_and_report(lambda: resume_sweep(sweep, progress=say_plain), sweep)
     else:
         space = with_overrides(load_space("demo"), {"budget.trials": max_trials} if max_trials else {})
-        start = partial(start_sweep, space, store=store, results=results, name=NAME, seed=SEED, progress=say_plain)
-        run_and_report(start, sweep)
+        new = NewSweep(space, store, results, NAME, seed=SEED)
+        run_and_report(lambda: start_sweep(new, progress=say_plain), sweep)

@@ -45,6 +45,35 @@ MaxWall = Annotated[
 ]
 
 
+NewStorage = Annotated[
+    str,
+    typer.Option(
+        metavar="STORAGE",
+        help="What holds the study: journal or sqlite (a file in the sweep's folder), postgresql://USER@HOST/DB.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what it would do, and a forecast from a short probe; start nothing.")
+]
+Forecast = Annotated[
+    bool, typer.Option("--forecast", help="Probe and forecast first, then start; the forecast is kept.")
+]
+OrResume = Annotated[
+    bool,
+    typer.Option(
+        "--or-resume", help="If there is a sweep of that name, go on with it: for jobs that a scheduler restarts."
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override space and named trials, e.g. epochs=3; 'published=\\[fcn-1, unet-7]': only these run.",
+    ),
+]
+
+
 def sweep(
     space: Annotated[str, typer.Argument(help="A shipped space's name, or a YAML file.")],
     *,
@@ -58,40 +87,17 @@ def sweep(
     max_hours: MaxHours = None,
     max_gpu_hours: MaxGpuHours = None,
     max_wall: MaxWall = None,
-    storage: Annotated[
-        str,
-        typer.Option(
-            metavar="STORAGE",
-            help="What holds the study: journal or sqlite (a file in the sweep's folder), postgresql://USER@HOST/DB.",
-        ),
-    ] = "journal",
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Show what it would do, and a forecast from a short probe; start nothing."),
-    ] = False,
-    forecast: Annotated[
-        bool, typer.Option("--forecast", help="Probe and forecast first, then start; the forecast is kept.")
-    ] = False,
+    storage: NewStorage = "journal",
+    dry_run: DryRun = False,
+    forecast: Forecast = False,
     seed: Annotated[int, typer.Option(help="The same seed suggests the same trials (with one worker).")] = 0,
-    or_resume: Annotated[
-        bool,
-        typer.Option(
-            "--or-resume", help="If there is a sweep of that name, go on with it: for jobs that a scheduler restarts."
-        ),
-    ] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override space and named trials, e.g. epochs=3; 'published=\\[fcn-1, unet-7]': only these run.",
-        ),
-    ] = None,
+    or_resume: OrResume = False,
+    set_: Set = None,
 ) -> None:
     """Search a space: train, score and compare trials until the budget is spent."""
     from mrisynth.search.driver import start_sweep
     from mrisynth.search.entry import start_or_resume
-    from mrisynth.search.launch import Launch
+    from mrisynth.search.launch import Launch, NewSweep
     from mrisynth.search.space import load_space, with_overrides
 
     budget = {"trials": max_trials, "hours": max_hours, "gpu_hours": max_gpu_hours, "wall": max_wall}
@@ -108,11 +114,10 @@ def sweep(
     if dry_run:
         show_nothing_done()
         return
+    new = NewSweep(asked, data, results, name, seed, storage, found.dump() if found else None)
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     start = start_or_resume if or_resume else start_sweep
-    begin = partial(start, asked, store=data, results=results, name=name, seed=seed, storage=storage)
-    begin = partial(begin, forecast=found.dump() if found else None)
-    run_and_report(lambda: begin(launch=launch, progress=say_plain), results / name)
+    run_and_report(lambda: start(new, launch=launch, progress=say_plain), results / name)
 
 
 def resume(

@@ -24,6 +24,7 @@ class Assignment:
         rungs: the epochs after which it is scored before its end.
         train: who trains it, as "package.module:function".
         gpu: the share of a GPU that it needs; None: what every trial gets.
+        node: the node that it shall go to if that has room, as Ray names it; "": any.
         meter: who measures what it takes of a GPU, as "package.module:function".
         version: the driver's version of mrisynth, which a worker's must be.
     """
@@ -35,5 +36,6 @@ class Assignment:
     rungs: tuple[int, ...]
     train: str = TRAIN
     gpu: float | None = None
+    node: str = ""
     meter: str = METER
     version: str = __version__

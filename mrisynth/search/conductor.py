@@ -5,7 +5,6 @@ decides is in the study and in the run directories before it goes on, so that it
 """
 
 import math
-import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import optuna
 
 from mrisynth.data.store.mirror import location_of
 from mrisynth.errors import ClusterError, MrisynthError
-from mrisynth.files import publish, read_json, write_json
+from mrisynth.files import read_json, write_json
 from mrisynth.results.control import clear_stop, stop_requests
 from mrisynth.results.store import SweepDirectory, append_event, read_records, read_yaml, write_yaml
 from mrisynth.search.account import Account
@@ -24,23 +23,20 @@ from mrisynth.search.attempts import Failure, new_attempt, noted_failure
 from mrisynth.search.feasibility import Infeasible
 from mrisynth.search.judge import Judge, LiveTrial, node_name
 from mrisynth.search.outcome import CUT, Kind, Outcome, write_outcome
-from mrisynth.search.packing import WHOLE, Packing
-from mrisynth.search.plan import Plan, TrialPlan
+from mrisynth.search.packing import WHOLE
+from mrisynth.search.plan import Plan
 from mrisynth.search.pruning import rung_epochs
+from mrisynth.search.queue import Queue
+from mrisynth.search.slots import Slots
 from mrisynth.search.study import (
-    ask,
-    counted_trials,
     find_share,
     find_verdict,
-    infeasible_in_a_row,
     is_asked_for,
-    is_exhausted,
     queue_named,
     queue_retries,
     set_share,
     take_trial,
     tell,
-    waiting_trials,
 )
 
 LOSSES_IN_A_ROW = 5
@@ -48,10 +44,6 @@ LOSSES_IN_A_ROW = 5
 
 EXCUSED = 10
 """How many failed attempts for which another trial is to blame do not count as one of the trial's own."""
-
-INFEASIBLE_IN_A_ROW = 500
-"""After so many infeasible suggestions without any other trial the sweep begins no new one: they cost no worker, and
-do not count in the budget."""
 
 
 @dataclass(slots=True)
@@ -66,10 +58,8 @@ class Conductor:
         progress: called with one sentence whenever a trial has ended.
         check: called before anything is written; raises where the sweep is not ours any more.
         account: what the sweep has spent; by default of the plan's budget, without a clock.
-        gpu: the share of a GPU that a trial gets; 0 without one.
+        slots: where trials may begin.
         retries: how many failed attempts a trial survives.
-        gpus: how many GPUs there are, where `packing` decides how trials share them.
-        packing: what each kind of trial takes of a GPU; None where every trial gets `gpu`.
         live: the trials that run, by number.
         failure: set when it makes no sense to go on.
     """
@@ -81,15 +71,16 @@ class Conductor:
     progress: Callable[[str], None] = lambda _: None
     check: Callable[[], None] = lambda: None
     account: Account | None = None
-    gpu: float = 0.0
+    slots: Slots = field(default_factory=Slots)
     retries: int = 0
-    gpus: float = 0.0
-    packing: Packing | None = None
     live: dict[int, LiveTrial] = field(default_factory=dict)
     failure: MrisynthError | None = None
-    _adopted: deque[int] = field(default_factory=deque)
+    _queue: Queue = field(init=False)
+    _waiting: deque[int] = field(default_factory=deque)
     _losses: int = 0
-    _said_so: bool = False
+
+    def __post_init__(self) -> None:
+        self._queue = Queue(self.study, self.plan)
 
     def queue_named(self) -> None:
         """Queue the named trials, each once."""
@@ -104,22 +95,26 @@ class Conductor:
         """The trial to run next.
 
         Returns:
-            "wait" while the trials that run would fill the budget: one may be lost and need a successor; or while they
-            fill the GPUs. "finished" only when the budget is truly spent.
+            "wait" while the trials that run would fill the budget: one may be lost and need a successor; or while
+            there is no place for another. "finished" only when the budget is truly spent.
         """
         self.check()
-        if self._adopted:
-            return self._assign(self._adopted.popleft())
-        if self.live and not self._has_room():
-            return "wait"
+        self._cut_what_has_not_begun()
+        for waiting in self._waiting:
+            if self.slots.take(waiting, self.live[waiting]):
+                self._waiting.remove(waiting)
+                return self._assign(waiting)
         while (number := self._next_number()) is not None:
-            if self.begin(number):
+            if not self.begin(number):
+                continue
+            if self.slots.take(number, self.live[number]):
                 return self._assign(number)
+            self._waiting.append(number)
         return "wait" if self.live else "finished"
 
     def has_work(self) -> bool:
         """Whether there is any trial to run, now or later."""
-        return bool(self._adopted or self.live) or (self.failure is None and self._can_begin())
+        return bool(self.live) or (self.failure is None and self._can_begin())
 
     def begin(self, number: int) -> bool:
         """Give a trial its configuration, drawn or completed by the space, and count it among the live ones.
@@ -130,7 +125,7 @@ class Conductor:
         trial = take_trial(self.study, number)
         name, retry_of = trial.user_attrs.get("name"), trial.user_attrs.get("retry_of")
         try:
-            config = self._configure(trial, name)
+            config = self.plan.configure(trial, name)
         except Infeasible as error:
             write_yaml(self.sweep.trial(number).config, error.config)
             self._end(number, Outcome("rejected", str(error), "infeasible", excesses=error.excesses))
@@ -138,13 +133,15 @@ class Conductor:
         append_event(self.sweep, "suggested", number=number, parameters=trial.params)
         rungs, whole = rung_epochs(self.plan.rungs, config.epochs), name is not None or "whole" in trial.user_attrs
         bounded = not is_asked_for(self.study, trial.user_attrs)
-        live = LiveTrial(config, rungs, whole=whole, counts=retry_of is None, bounded=bounded)
+        needs = find_share(self.study, number)
+        live = LiveTrial(config, rungs, whole=whole, counts=retry_of is None, bounded=bounded, needs=needs)
         self.live[number] = live
         directory = self.sweep.trial(number)
         if not directory.config.is_file():
             write_yaml(directory.config, config.dump())
         if retry_of is not None:
-            self._inherit(number, live, retry_of)
+            passed = [epoch for epoch, rung in rungs.items() if find_verdict(self.study, retry_of, rung) is not None]
+            live.inherit(self.sweep.trial(retry_of), directory, passed)
         origin = {"name": name, "retry_of": retry_of, "from_epoch": live.epoch}
         live.share = read_json(directory.origin).get("gpu", 0.0) if directory.origin.is_file() else 0.0
         write_json(directory.origin, origin | ({"gpu": live.share} if live.share else {}))
@@ -166,7 +163,7 @@ class Conductor:
         if outcome is not None:
             self._end(number, outcome)
             return False
-        self._adopted.append(number)
+        self._waiting.append(number)
         return True
 
     def hear(self, number: int, record: Mapping[str, Any]) -> bool:
@@ -207,9 +204,7 @@ class Conductor:
         """Take in what a trial took of its GPU at its peak; what it shares tells nothing of it alone."""
         self.check()
         live = self.live.get(number)
-        if self.packing is None or live is None or live.share < WHOLE:
-            return
-        if self.packing.note(live.config.dump(), used, total):
+        if live is not None and self.slots.note_memory(live, used=used, total=total):
             append_event(self.sweep, "measured", number=number, used=used, total=total)
 
     def fail_attempt(self, number: int, failure: Failure | None = None) -> None:
@@ -245,7 +240,7 @@ class Conductor:
             return
         live = self.live[number]
         if live.failures + live.excused > 0 and live.failures <= self.retries:
-            self._adopted.append(number)
+            self._wait_again(number)
             return
         failure = live.failure
         kind: Kind = "rejected" if failure.reason == "out of memory" else "lost"
@@ -308,50 +303,16 @@ class Conductor:
 
     def _next_number(self) -> int | None:
         """The number of a queued or a new trial, or None where nothing new may begin."""
-        if self.failure or not self._can_begin():
+        room = self.slots.may_fit(waiting=len(self._waiting), forests=self.plan.forests)
+        if self.failure or not room or not self._can_begin():
             return None
-        waiting = waiting_trials(self.study)
-        free = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
-        queued = free or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
-        number = queued[0].number if queued else ask(self.study, self.plan.grid)
+        number = self._queue.next_number()
         append_event(self.sweep, "ask", number=number)
         return number
 
-    def _has_room(self) -> bool:
-        """Whether the GPUs have room for the smallest trial; always where nothing is packed."""
-        taken = sum(live.share for live in self.live.values())
-        return self.packing is None or self.gpus - taken >= self.packing.smallest()
-
     def _can_begin(self) -> bool:
         """Whether a retry waits, or the budget allows for another trial and there is one."""
-        waiting = waiting_trials(self.study)
-        if any(is_asked_for(self.study, trial.user_attrs) for trial in waiting):
-            return True
-        if self._is_spent():
-            return False
-        if any("retry_of" in trial.user_attrs for trial in waiting):
-            return True
-        searches = self.plan.searches and not is_exhausted(self.study, self.plan.grid) and not self._suggests_nothing()
-        return bool(waiting or searches) and self._begun() < (self.plan.budget.trials or math.inf)
-
-    def _suggests_nothing(self) -> bool:
-        """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""
-        if self.plan.grid is not None or infeasible_in_a_row(self.study) < INFEASIBLE_IN_A_ROW:
-            return False
-        if not self._said_so:
-            self._said_so = True
-            self.progress(
-                f"no new trial begins: the last {INFEASIBLE_IN_A_ROW} suggestions were all infeasible; "
-                "loosen the constraints of the space, or search where they hold"
-            )
-        return True
-
-    def _begun(self) -> int:
-        """How many trials count in the budget of trials: all that were begun and not lost, nor infeasible."""
-        finished = counted_trials(self.study)
-        return sum("retry_of" not in trial.user_attrs for trial in finished) + sum(
-            live.counts for live in self.live.values()
-        )
+        return self._queue.may_begin(self.live.values(), self._is_spent, say=self.progress)
 
     @property
     def _account(self) -> Account:
@@ -363,19 +324,14 @@ class Conductor:
         """Whether the budget of time is spent."""
         return self._account.is_spent(self.study, self.live.values(), self.progress)
 
-    def _configure(self, trial: optuna.Trial, name: str | None) -> TrialPlan:
-        if name is None:
-            return self.plan.suggest(trial)
-        if self.plan.points.get(name):
-            self.plan.suggest(trial)
-        return self.plan.named[name]
-
     def _assign(self, number: int) -> Assignment:
         live, directory = self.live[number], self.sweep.trial(number)
         new_attempt(directory)
         append_event(self.sweep, "launched", number=number)
-        share = find_share(self.study, number) or self._packed_share(live)
-        self._note_share(number, self.gpu if share is None else share)
+        slot, share = self.slots.taken[number], self.slots.share(number)
+        if share != live.share:
+            live.share = share
+            write_json(directory.origin, {**read_json(directory.origin), "gpu": share})
         return Assignment(
             number=number,
             config=read_yaml(directory.config),
@@ -383,22 +339,10 @@ class Conductor:
             directory=str(directory.root.resolve()),
             rungs=tuple(sorted(live.rungs)),
             train=self.plan.train,
-            gpu=share,
+            gpu=slot.gpu,
+            node=slot.node,
             meter=self.plan.meter,
         )
-
-    def _packed_share(self, live: LiveTrial) -> float | None:
-        """What a trial needs of a GPU where they are packed; a forest needs none. None: what every trial gets."""
-        if self.packing is None:
-            return None
-        return 0.0 if live.config.family == "forest" else self.packing.share(live.config.dump())
-
-    def _note_share(self, number: int, share: float) -> None:
-        """Note beside a trial what it has of a GPU, for the budget of GPU-hours."""
-        live, origin = self.live[number], self.sweep.trial(number).origin
-        if share != live.share:
-            live.share = share
-            write_json(origin, {**read_json(origin), "gpu": share})
 
     def _catch_up(self, number: int, *, before: float = math.inf) -> Outcome | None:
         """Hear what was lost with a worker or a driver and stands in the history; an outcome may follow from it."""
@@ -407,36 +351,37 @@ class Conductor:
             self.live[number].hear(record)
         return self._judge.judge_missed(number, self.live[number], records)
 
-    def _inherit(self, number: int, live: LiveTrial, old: int) -> None:
-        """Let a retry start where the trial that it repeats was, with the rungs that this one had passed."""
-        source, target = self.sweep.trial(old), self.sweep.trial(number)
-        live.epoch = max((record["epoch"] for record in read_records(source.history)), default=0)
-        passed = (epoch for epoch, rung in live.rungs.items() if find_verdict(self.study, old, rung) is not None)
-        live.judged.update(passed)
-        if source.checkpoint.is_dir() and not target.checkpoint.exists():
-            with publish(target.checkpoint) as folder:
-                shutil.copytree(source.checkpoint, folder, dirs_exist_ok=True)
-
     def _enlarge(self, number: int, message: str) -> bool:
         """Let a trial that had too little of a GPU's memory go on once with a whole one; whether it may."""
-        share = self.live[number].share
+        live = self.live[number]
+        share, live.needs = live.share, WHOLE
         if not 0 < share < WHOLE:
             return False
-        if self.packing is not None:
-            self.packing.note_failure(self.live[number].config.dump(), share)
+        self.slots.note_failure(live)
         set_share(self.study, number, WHOLE)
         append_event(self.sweep, "enlarged", number=number, share=share, message=message)
         self.progress(f"trial {number} ran out of memory on {share:g} of a GPU, and goes on with a whole one")
         new_attempt(self.sweep.trial(number))
-        self._adopted.append(number)
+        self._wait_again(number)
         return True
+
+    def _wait_again(self, number: int) -> None:
+        """Let a trial whose worker is gone wait for another place."""
+        self.slots.free(number)
+        self._waiting.append(number)
 
     def _stop(self, number: int, outcome: Outcome) -> None:
         """End a trial that a worker may still have."""
-        if number in self._adopted:
-            self._adopted.remove(number)
+        if number in self._waiting:
+            self._waiting.remove(number)
         new_attempt(self.sweep.trial(number))
         self._end(number, outcome)
+
+    def _cut_what_has_not_begun(self) -> None:
+        """End the trials that wait, once the budget of time is spent: none begins after that."""
+        if self._waiting and self._is_spent():
+            for number in [n for n in self._waiting if self.live[n].bounded and not self.live[n].epoch]:
+                self._stop(number, self._cut(number))
 
     def _cut(self, number: int) -> Outcome:
         """The outcome of a trial that ends because the budget is spent."""
@@ -448,6 +393,7 @@ class Conductor:
         live = self.live.get(number)
         self.settle(number, outcome, seconds=live.seconds if live else 0.0, share=live.share if live else 0.0)
         self.live.pop(number, None)
+        self.slots.free(number)
         if outcome.kind != "lost":
             self._losses = 0
         self.progress(f"trial {number} {outcome.title}: {outcome.message}")

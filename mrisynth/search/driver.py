@@ -28,7 +28,7 @@ from mrisynth.search.engine import Capacity, clear_staging, ray_session, run_tri
 from mrisynth.search.grid import grid_in_order
 from mrisynth.search.guard import guard
 from mrisynth.search.index_writer import IndexWriter
-from mrisynth.search.launch import NOTHING, Again, Launch, Progress, Search, SweepOutcome
+from mrisynth.search.launch import NOTHING, Again, Launch, NewSweep, Progress, Search, SweepOutcome
 from mrisynth.search.lease import Lease, LeaseLostError, hold
 from mrisynth.search.plan import Plan
 from mrisynth.search.reconcile import reconcile
@@ -48,29 +48,12 @@ LAUNCHES_WITHOUT_PROGRESS = 3
 """How often Ray Tune may break, with no trial ending in between, before the sweep fails."""
 
 
-def start_sweep(
-    space: Space,
-    *,
-    store: Path,
-    results: Path,
-    name: str,
-    seed: int = 0,
-    storage: str = JOURNAL,
-    launch: Launch | None = None,
-    forecast: dict[str, Any] | None = None,
-    progress: Progress = lambda _: None,
-) -> SweepOutcome:
+def start_sweep(new: NewSweep, *, launch: Launch | None = None, progress: Progress = lambda _: None) -> SweepOutcome:
     """Start a new sweep and drive it until its budget is spent.
 
     Args:
-        space: what to search, with what was set on top (the budget too).
-        store: the prepared cohort.
-        results: the folder of all sweeps.
-        name: the sweep's name: a new folder in `results`.
-        seed: what the sampler draws by.
-        storage: what holds the study: "journal", "sqlite", or "postgresql://USER@HOST/DATABASE".
+        new: what it begins with.
         launch: where and how it runs.
-        forecast: what it will take, if that was asked for; kept with it.
         progress: called with one sentence whenever something happened.
 
     Raises:
@@ -79,16 +62,16 @@ def start_sweep(
         NoCompletedTrialError: it ended and no trial completed.
         MrisynthError: it cannot go on; `resume_sweep` takes it up again.
     """
-    storage = parse_storage(storage)
+    storage = parse_storage(new.storage)
     if is_shared(storage):
-        open_storage(results, storage)
-    cohort = open_cohort(store)
-    check_weights(space)
-    sweep = create_sweep(space, cohort, results=results, name=name, seed=seed, storage=storage)
+        open_storage(new.results, storage)
+    cohort = open_cohort(new.store)
+    check_weights(new.space)
+    sweep = create_sweep(new.space, cohort, results=new.results, name=new.name, seed=new.seed, storage=storage)
     with hold(sweep) as lease:
-        if forecast is not None:
-            write_forecast(sweep, forecast)
-        return _drive(lease, space, cohort, launch=launch or Launch(), progress=progress)
+        if new.forecast is not None:
+            write_forecast(sweep, new.forecast)
+        return _drive(lease, new.space, cohort, launch=launch or Launch(), progress=progress)
 
 
 def resume_sweep(
@@ -192,6 +175,7 @@ def plan_of(space: Space, store: Path, *, seed: int) -> Plan:
         grid=grid_in_order(space.parameters, seed) if space.sampler == "grid" else None,
         cpu=space.resources.cpu,
         bounds=tuple(bound for bound in space.bounds if bound.name not in SIZES),
+        forests=space.has_forests,
     )
 
 

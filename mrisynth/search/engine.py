@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from mrisynth.results.store import SweepDirectory
 from mrisynth.search.conductor import Conductor
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.packing import read_packing
+from mrisynth.search.slots import Slots
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -114,10 +116,10 @@ def run_trials(
     from mrisynth.search.worker import TrialWorker
 
     conductor.retries = capacity.max_failures
-    conductor.gpu, conductor.gpus, concurrent = _fit(capacity)
-    if conductor.gpus:
-        conductor.packing = read_packing(conductor.sweep)
-    resources = partial(_resources, cpu=capacity.cpu, gpu=conductor.gpu)
+    conductor.slots, concurrent = _fit(capacity)
+    if conductor.slots.gpus:
+        conductor.slots.packing = read_packing(conductor.sweep)
+    resources = partial(_resources, cpu=capacity.cpu, gpu=conductor.slots.gpu)
     ending = Ending(should_stop, grace, conductor.progress)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
     with ExitStack() as stack:
@@ -191,29 +193,44 @@ def _silence() -> None:
 
 
 def _resources(config: dict[str, Any], *, cpu: float, gpu: float) -> Any:
-    """What a trial asks of Ray: what every trial gets, or the share of a GPU that it was given itself."""
+    """What a trial asks of Ray: what every trial gets, or the share of a GPU and the node that it was given itself."""
     from ray import tune
 
-    given = json.loads(config["assignment"])["gpu"]
-    share = gpu if given is None else given
-    return tune.PlacementGroupFactory([{"CPU": cpu, "GPU": share} if share else {"CPU": cpu}])
+    assignment = json.loads(config["assignment"])
+    share = gpu if assignment["gpu"] is None else assignment["gpu"]
+    bundle = {"CPU": cpu, "GPU": share} if share else {"CPU": cpu}
+    if not assignment["node"]:
+        return tune.PlacementGroupFactory([bundle])
+    # Ray takes another node where that one is full or gone; left to itself it puts forests beside GPUs, too.
+    return tune.PlacementGroupFactory([bundle], "STRICT_PACK", _soft_target_node_id=assignment["node"])
 
 
-def _fit(capacity: Capacity) -> tuple[float, float, int]:
-    """The share of a GPU that a trial gets while nothing else is known; the GPUs that are packed; trials at once."""
+def _fit(capacity: Capacity) -> tuple[Slots, int]:
+    """Where trials may begin on the nodes that are there now; and how many run at once."""
     import ray
 
-    cluster = ray.cluster_resources()
-    cpus, gpus = cluster.get("CPU", 0.0), cluster.get("GPU", 0.0)
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    gpus = sum(node.get("GPU", 0.0) for node in nodes.values())
+    packs = isinstance(capacity.gpu, str)
     gpu = float(gpus > 0) if isinstance(capacity.gpu, str) else capacity.gpu
-    room = min(cpus // capacity.cpu, gpus // gpu if gpu else float("inf"))
-    if room < 1:
+    cores = {node: _count(has.get("CPU", 0.0), capacity.cpu) for node, has in nodes.items()}
+    places = {node: min(cores[node], _count(has.get("GPU", 0.0), gpu)) for node, has in nodes.items()}
+    if not any(places.values()):
         raise UsageError(
-            f"a trial asks for {capacity.cpu:g} CPU cores and {gpu:g} GPUs, but the cluster has {cpus:g} and {gpus:g}; "
+            f"a trial asks for {capacity.cpu:g} CPU cores and {gpu:g} GPUs, and no node of the cluster has both; "
             "change `resources` in the space"
         )
-    packed = gpus if isinstance(capacity.gpu, str) else 0.0
-    return gpu, packed, capacity.max_concurrent or int(cpus // capacity.cpu if packed else room)
+    if not packs or not gpus:
+        return Slots(gpu=gpu), capacity.max_concurrent or sum(places.values())
+    without_gpu = {node: count for node, count in cores.items() if count and not nodes[node].get("GPU")}
+    beside_gpus = sum(cores.values()) - sum(without_gpu.values())
+    slots = Slots(gpu=gpu, gpus=gpus, beside_gpus=beside_gpus, without_gpu=without_gpu)
+    return slots, capacity.max_concurrent or sum(cores.values())
+
+
+def _count(there: float, each: float) -> int:
+    """How often there is as much as each takes; beyond counting where it takes nothing."""
+    return int(there / each + 1e-9) if each else sys.maxsize
 
 
 def _name(trial: Any) -> str:

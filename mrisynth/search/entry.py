@@ -2,46 +2,31 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from mrisynth.errors import UsageError
 from mrisynth.results.store import SweepDirectory, open_sweep, read_yaml
 from mrisynth.search.changes import refuse_other_search
 from mrisynth.search.driver import resume_sweep, start_sweep
-from mrisynth.search.launch import Again, Launch, Progress, SweepOutcome
+from mrisynth.search.launch import Again, Launch, NewSweep, Progress, SweepOutcome
 from mrisynth.search.lease import wait_until_free
 from mrisynth.search.space import Space
-from mrisynth.search.storage.database import JOURNAL
 
 
 def start_or_resume(
-    space: Space,
+    new: NewSweep,
     *,
-    store: Path,
-    results: Path,
-    name: str,
-    seed: int = 0,
-    storage: str = JOURNAL,
     launch: Launch | None = None,
-    forecast: dict[str, Any] | None = None,
     progress: Progress = lambda _: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> SweepOutcome:
     """Start a sweep, or go on with the one of that name: called with the same arguments again, it does what is left.
 
-    A larger budget than the sweep's is taken over, a smaller one is not. A driver on another host that died within the
-    last minute is waited for.
+    A larger budget than the sweep's is taken over, a smaller one is not; a sweep that exists keeps its storage. A
+    driver on another host that died within the last minute is waited for.
 
     Args:
-        space: what to search, with what was set on top.
-        store: the prepared cohort.
-        results: the folder of all sweeps.
-        name: the sweep's name.
-        seed: what the sampler draws by.
-        storage: what holds the study of a new sweep; one that exists keeps its own.
+        new: what it begins with.
         launch: where and how it runs.
-        forecast: what it will take, if that was asked for; kept with a new sweep.
         progress: called with one sentence whenever something happened.
         pause: called with the seconds to wait.
 
@@ -50,26 +35,16 @@ def start_or_resume(
         HeldError: another driver has it, and lives.
         MrisynthError: as `start_sweep` and `resume_sweep`.
     """
-    sweep = SweepDirectory(results / name)
+    sweep, space = SweepDirectory(new.results / new.name), new.space
     if not sweep.root.exists():
         try:
-            return start_sweep(
-                space,
-                store=store,
-                results=results,
-                name=name,
-                seed=seed,
-                storage=storage,
-                launch=launch,
-                forecast=forecast,
-                progress=progress,
-            )
+            return start_sweep(new, launch=launch, progress=progress)
         except UsageError:
             if not sweep.root.exists():
                 raise  # somebody else made it a moment ago: then it is his, or free again
     open_sweep(sweep.root)
     asked = {
-        "seed": seed,
+        "seed": new.seed,
         "set": space.overrides,
         "objectives": dict(space.objectives),
         "constraints": space.limits,
@@ -78,7 +53,9 @@ def start_or_resume(
     refuse_other_search(sweep, space.text, asked)
     wait_until_free(sweep, say=progress, pause=pause)
     progress(f"{sweep.root} exists; going on with it")
-    return resume_sweep(sweep.root, store=store, launch=launch, again=_larger_budget(sweep, space), progress=progress)
+    return resume_sweep(
+        sweep.root, store=new.store, launch=launch, again=_larger_budget(sweep, space), progress=progress
+    )
 
 
 def _larger_budget(sweep: SweepDirectory, space: Space) -> Again:

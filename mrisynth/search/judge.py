@@ -1,13 +1,15 @@
 """What becomes of a trial after an epoch: it goes on, is pruned on its rung, has diverged, or is complete."""
 
 import math
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 
-from mrisynth.results.store import SweepDirectory, append_event, read_records
+from mrisynth.files import publish
+from mrisynth.results.store import SweepDirectory, TrialDirectory, append_event, read_records
 from mrisynth.search.attempts import Failure
 from mrisynth.search.outcome import Outcome, completed
 from mrisynth.search.plan import Plan, TrialPlan
@@ -26,6 +28,7 @@ class LiveTrial:
         counts: whether it counts in the budget of trials; a retry does not.
         bounded: whether it ends when the budget is spent; what somebody asked to try again does not.
         share: its share of a GPU; 0 without one.
+        needs: the share that it must have, since a smaller one was too little; None where that is not known.
         epoch: the last epoch that was heard of; those that a retry did not train itself are taken for heard.
         seconds: how long its workers trained until then.
         judged: the epochs whose rung was decided.
@@ -41,6 +44,7 @@ class LiveTrial:
     counts: bool = True
     bounded: bool = True
     share: float = 0.0
+    needs: float | None = None
     epoch: int = 0
     seconds: float = 0.0
     judged: set[int] = field(default_factory=set)
@@ -54,6 +58,20 @@ class LiveTrial:
         if record["epoch"] > self.epoch:
             self.epoch = record["epoch"]
             self.seconds += float(record["seconds"])
+
+    def inherit(self, source: TrialDirectory, target: TrialDirectory, passed: Iterable[int]) -> None:
+        """Start where the trial that this one repeats was, with the rungs that it had passed.
+
+        Args:
+            source: the folder of that trial.
+            target: the folder of this one.
+            passed: the epochs whose rung was decided there.
+        """
+        self.epoch = max((record["epoch"] for record in read_records(source.history)), default=0)
+        self.judged.update(passed)
+        if source.checkpoint.is_dir() and not target.checkpoint.exists():
+            with publish(target.checkpoint) as folder:
+                shutil.copytree(source.checkpoint, folder, dirs_exist_ok=True)
 
 
 def node_name(record: Mapping[str, Any]) -> str:

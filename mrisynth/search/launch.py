@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mrisynth.results.store import SweepDirectory
 from mrisynth.search.engine import Capacity
@@ -11,9 +11,33 @@ from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.outcome import Kind
 from mrisynth.search.plan import Plan
 from mrisynth.search.sampler import SeededSampler
+from mrisynth.search.space import Space
 from mrisynth.search.storage.database import JOURNAL
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSweep:
+    """What a sweep begins with.
+
+    Attributes:
+        space: what to search, with what was set on top (the budget too).
+        store: the prepared cohort.
+        results: the folder of all sweeps.
+        name: the sweep's name: a new folder in `results`.
+        seed: what the sampler draws by.
+        storage: what holds the study: "journal", "sqlite", or "postgresql://USER@HOST/DATABASE".
+        forecast: what it will take, if that was asked for; kept with it.
+    """
+
+    space: Space
+    store: Path
+    results: Path
+    name: str
+    seed: int = 0
+    storage: str = JOURNAL
+    forecast: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

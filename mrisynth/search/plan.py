@@ -48,6 +48,7 @@ class Plan:
         train: who trains a trial, as "package.module:function".
         cpu: CPU cores that a trial occupies.
         meter: who measures what a trial takes of a GPU, as "package.module:function".
+        forests: whether a trial that is suggested may be a forest, which needs no GPU.
     """
 
     objectives: Mapping[str, Direction]
@@ -65,3 +66,16 @@ class Plan:
     train: str = TRAIN
     cpu: float = 1.0
     meter: str = METER
+    forests: bool = False
+
+    def configure(self, trial: optuna.Trial, name: str | None) -> TrialPlan:
+        """The configuration of a trial: a named one, of which the study learns what it can, or what it suggests.
+
+        Raises:
+            Infeasible: what it suggests cannot be trained.
+        """
+        if name is None:
+            return self.suggest(trial)
+        if self.points.get(name):
+            self.suggest(trial)
+        return self.named[name]

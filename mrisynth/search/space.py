@@ -20,7 +20,7 @@ from mrisynth.search.settings import Budget, Direction, Halving, Resources, Samp
 from mrisynth.search.space_file import Mistakes, Place, SpaceFile, read_space_file
 from mrisynth.search.stand_ins import GivenTrial, RandomTrial
 from mrisynth.shipped import search_spaces
-from mrisynth.training.config import TrialConfig
+from mrisynth.training.config import FOREST, TrialConfig
 from mrisynth.training.losses import LOSSES
 from mrisynth.training.parameters import InvalidConfigError
 
@@ -111,6 +111,13 @@ class Space:
     def search(self) -> dict[str, Dimension]:
         """Dotted path -> dimension of every searched parameter; empty where a space has trials only."""
         return {dimension.path: dimension for dimension in self.parameters.searched}
+
+    @property
+    def has_forests(self) -> bool:
+        """Whether a trial may be a forest."""
+        searched = self.search.get("generator")
+        suggested = searched.domain.contains(FOREST) if searched else self.fixed.get("generator") == FOREST
+        return suggested or any(self.trials[name].family == FOREST for name in self.published)
 
     def suggest(self, trial: Suggests) -> dict[str, Any]:
         """Ask a trial for every searched parameter that exists, each after those it depends on.

@@ -10,7 +10,7 @@ import optuna
 from mrisynth.files import publish, write_json
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import SCHEMA_VERSION, SweepDirectory, read_yaml, write_yaml
-from mrisynth.search.drill.toy import SEARCHED, TRAIN, ToyConfig, suggest_toy
+from mrisynth.search.drill.toy import EPOCHS, SEARCHED, TRAIN, ToyConfig, suggest_toy
 from mrisynth.search.engine import Capacity
 from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.launch import Progress, Search
@@ -25,7 +25,7 @@ from mrisynth.search.study import open_study
 
 RUNGS, KEEP = (0.25,), 0.5
 
-_OWN = ("pruning", "wait", "concurrent", "address")
+_OWN = ("pruning", "epochs", "wait", "concurrent", "address")
 """What other sweeps do not have; it stands in `sweep.yaml` by itself."""
 
 MAX_FAILURES = 20
@@ -41,6 +41,7 @@ class ToySettings:
         objectives: metric -> direction.
         pruning: whether half of the trials end on a rung after their first epoch.
         trials: its budget.
+        epochs: how long a trial trains.
         wait: how long an epoch lasts, in seconds.
         concurrent: trials at once.
         address: a running Ray cluster; None: Ray on this machine alone.
@@ -51,6 +52,7 @@ class ToySettings:
     objectives: dict[str, Direction] = field(default_factory=lambda: {"psnr": "maximize"})
     pruning: bool = True
     trials: int = 12
+    epochs: int = EPOCHS
     wait: float = 0.25
     concurrent: int = 2
     address: str | None = None
@@ -96,7 +98,7 @@ def toy_plan(store: Path, settings: ToySettings) -> Plan:
     """What a toy sweep asks of the conductor."""
 
     def suggest(trial: optuna.Trial) -> ToyConfig:
-        return ToyConfig({**suggest_toy(trial).values, "wait": settings.wait})
+        return ToyConfig({**suggest_toy(trial).values, "epochs": settings.epochs, "wait": settings.wait})
 
     return Plan(
         objectives=settings.objectives,

@@ -16,7 +16,10 @@ from mrisynth.shipped import recipe
 _FOLDER = "/sweep"
 """Where the head finds what the ConfigMap holds."""
 
-_NAME = r"[a-z0-9]([a-z0-9-]{0,45}[a-z0-9])?"
+_NAME = r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?"
+"""What KubeRay takes for the name of a RayJob."""
+
+_NAMESPACE = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _SECRET = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
 
 
@@ -70,7 +73,7 @@ def render(entry: Entry, pods: Pods) -> str:
     _write_job(job, entry.name, pods)
     if pods.namespace:
         for document in (texts, job):
-            document["metadata"]["namespace"] = fitting("--namespace", pods.namespace, _NAME)
+            document["metadata"]["namespace"] = fitting("--namespace", pods.namespace, _NAMESPACE)
     stream = io.StringIO()
     yaml.dump_all([texts, job], stream)
     return stream.getvalue()

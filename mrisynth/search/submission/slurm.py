@@ -52,8 +52,7 @@ def render(entry: Entry, allocation: Allocation, *, setup: list[str], symmetric:
     checked(entry)
     for command in setup:
         plain("--setup", command)
-    file = "symmetric.sbatch" if symmetric else "sweep.sbatch"
-    _, begins, body = recipe("slurm", file).read_text(encoding="utf-8").partition(BODY_BEGINS)
+    _, begins, body = recipe("slurm", "sweep.sbatch").read_text(encoding="utf-8").partition(BODY_BEGINS)
     directives = _directives(entry.name, allocation, symmetric=symmetric)
     lines = [
         "#!/bin/bash",
@@ -67,6 +66,7 @@ def render(entry: Entry, allocation: Allocation, *, setup: list[str], symmetric:
         f"folder={shlex.quote(entry.folder)}",
         f"cpus={allocation.cpus}",
         f"gpus={allocation.gpus}",
+        f"symmetric={'yes' if symmetric else ''}",
         "",
     ]
     return "\n".join(lines) + "\n" + begins + body

@@ -1,0 +1,81 @@
+"""The queue of a sweep: which trial begins next, as far as its budget allows for another one."""
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import optuna
+
+from mrisynth.search.judge import LiveTrial
+from mrisynth.search.plan import Plan
+from mrisynth.search.study import (
+    ask,
+    counted_trials,
+    infeasible_in_a_row,
+    is_asked_for,
+    is_exhausted,
+    waiting_trials,
+)
+
+INFEASIBLE_IN_A_ROW = 500
+"""After so many infeasible suggestions without any other trial the sweep begins no new one: they cost no worker, and
+do not count in the budget."""
+
+
+@dataclass(slots=True)
+class Queue:
+    """What of one sweep has not begun yet; what was asked for comes before retries, those before what is new.
+
+    Attributes:
+        study: its study.
+        plan: what to do.
+    """
+
+    study: optuna.Study
+    plan: Plan
+    _said_so: bool = False
+
+    def may_begin(
+        self, live: Collection[LiveTrial], is_spent: Callable[[], bool], *, say: Callable[[str], None]
+    ) -> bool:
+        """Whether a retry waits, or the budget allows for another trial and there is one.
+
+        Args:
+            live: the trials that run.
+            is_spent: whether the budget of time is spent.
+            say: called with a sentence when the space seems to suggest nothing trainable any more.
+        """
+        waiting = waiting_trials(self.study)
+        if any(is_asked_for(self.study, trial.user_attrs) for trial in waiting):
+            return True
+        if is_spent():
+            return False
+        if any("retry_of" in trial.user_attrs for trial in waiting):
+            return True
+        exhausted = is_exhausted(self.study, self.plan.grid)
+        searches = self.plan.searches and not exhausted and not self._suggests_nothing(say)
+        return bool(waiting or searches) and self._begun(live) < (self.plan.budget.trials or math.inf)
+
+    def next_number(self) -> int:
+        """The number of the trial to begin: a queued one, or a new one."""
+        waiting = waiting_trials(self.study)
+        free = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
+        queued = free or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
+        return queued[0].number if queued else ask(self.study, self.plan.grid)
+
+    def _suggests_nothing(self, say: Callable[[str], None]) -> bool:
+        """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""
+        if self.plan.grid is not None or infeasible_in_a_row(self.study) < INFEASIBLE_IN_A_ROW:
+            return False
+        if not self._said_so:
+            self._said_so = True
+            say(
+                f"no new trial begins: the last {INFEASIBLE_IN_A_ROW} suggestions were all infeasible; "
+                "loosen the constraints of the space, or search where they hold"
+            )
+        return True
+
+    def _begun(self, live: Collection[LiveTrial]) -> int:
+        """How many trials count in the budget of trials: all that were begun and not lost, nor infeasible."""
+        finished = counted_trials(self.study)
+        return sum("retry_of" not in trial.user_attrs for trial in finished) + sum(trial.counts for trial in live)
