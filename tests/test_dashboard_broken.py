@@ -149,10 +149,11 @@ def test_a_sweep_of_which_nothing_completed_says_where_to_look(said_on, tmp_path
         assert "correct the space or the data" in each
 
 
-def test_a_running_sweep_of_which_nothing_completed_so_far_is_no_failure(said_on, tmp_path):
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_a_sweep_whose_trials_go_on_has_not_failed(said_on, tmp_path, state):
     sweep = make_sweep(tmp_path, trials=False)
     make_trial(sweep, 0, epochs=1)
-    finish(sweep, "running")
+    finish(sweep, state)
     said = said_on(pages=["views/analysis.py"], sweep="first")
     assert "No trial of this sweep completed" not in said["views/analysis.py"]
 

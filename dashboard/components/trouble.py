@@ -13,7 +13,7 @@ _INSTEAD = "What is shown was read from the trials' folders"
 
 
 def warn(sweep: SweepDirectory) -> None:
-    """Say that the index cannot be read, or that no trial of a sweep that has ended completed; else nothing."""
+    """Say that the index cannot be read, or that all trials of a sweep that has ended failed; else nothing."""
     error = reading.index_error(sweep)
     if isinstance(error, NotFoundError):
         if sweep.trial_directories():
@@ -36,7 +36,7 @@ def warn(sweep: SweepDirectory) -> None:
 
 def _none_completed(index: Index) -> None:
     counts = {row["values"]: row["counts"] for row in pc.value_counts(index.trials["outcome"]).to_pylist()}
-    if not counts or "completed" in counts:
+    if not counts or not {"completed", "running", "queued"}.isdisjoint(counts):
         return
     said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     st.warning(
