@@ -274,7 +274,8 @@ def test_health_shows_driver_lease_code_and_index(sweep, visit):
 
 
 def test_health_says_what_could_not_be_read(kinds, visit):
-    said = plainly(visit("health", folder=kinds, sweep="broken"), "warning")
+    above, *said = plainly(visit("health", folder=kinds, sweep="broken"), "warning")
+    assert "`mrisynth resume` writes the index anew" in above
     assert "sweep.yaml is not valid YAML" in said[0]
     assert "The index of this sweep cannot be read" in said[1]
     newer = " ".join(plainly(visit("health", folder=kinds, sweep="newer"), "warning"))

@@ -243,7 +243,9 @@ def list_sweeps(results: Path) -> list[SweepDirectory]:
     try:
         folders = sorted(results.iterdir())
     except OSError as error:
-        raise NotFoundError(f"the results folder {results} cannot be read: {error.strerror}") from None
+        raise NotFoundError(
+            f"the results folder {results} cannot be read: {error.strerror}; name the folder that holds your sweeps"
+        ) from None
     return [sweep for sweep in map(SweepDirectory, folders) if sweep.sweep_yaml.is_file()]
 
 
