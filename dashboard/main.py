@@ -18,6 +18,7 @@ PAGES = [
     st.Page("views/volume.py", title="Volume", icon=":material/view_in_ar:", url_path="volume"),
     st.Page("views/analysis.py", title="Analysis", icon=":material/insights:", url_path="analysis"),
     st.Page("views/cohort.py", title="Cohort", icon=":material/groups:", url_path="cohort"),
+    st.Page("views/health.py", title="Health", icon=":material/vital_signs:", url_path="health"),
 ]
 
 # The icon is a file of ours: a named one would be fetched from Google.

@@ -1,4 +1,10 @@
-"""Durations and sizes as people say them."""
+"""Durations, sizes and budgets as people say them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+LIMITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
+"""What the limits of a budget are called."""
 
 
 def in_words(seconds: float) -> str:
@@ -19,3 +25,15 @@ def size_in_words(bytes_: float) -> str:
         if bytes_ >= factor:
             return f"{bytes_ / factor:.3g} {unit}"
     return f"{bytes_ / 1e3:.3g} kB"
+
+
+def tell_remaining(left: Mapping[str, Any] | None) -> str | None:
+    """How long a sweep will go on: "about 12 min (9 min to 15 min), until its trials are done".
+
+    Args:
+        left: as `results.progress` gives it; None where that is unknown.
+    """
+    if left is None:
+        return None
+    ends = "until its trials are done" if left["by"] == "trials" else f"until its {LIMITS[left['by']]} are spent"
+    return f"about {in_words(left['seconds'])} ({in_words(left['low'])} to {in_words(left['high'])}), {ends}"

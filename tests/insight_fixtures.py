@@ -30,7 +30,7 @@ PLANNED = 30
 
 
 def trial(number: int, config: Mapping[str, Any], values: Mapping[str, float], **fields: Any) -> TrialRecord:
-    """A completed trial of 30 epochs and one worker-hour, unless `fields` say otherwise; subjects score as the mean."""
+    """A completed trial of 30 epochs and one core-hour, unless `fields` say otherwise; subjects score as the mean."""
     subjects = fields.pop("subjects", dict.fromkeys(SUBJECTS, values))
     history = fields.pop("history", [])
     adversary = config.get("adversary", "none")

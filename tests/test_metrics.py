@@ -75,8 +75,9 @@ def test_what_a_diverged_network_puts_out_is_never_a_good_score(name: str) -> No
 @pytest.mark.parametrize("name", METRICS)
 def test_descriptions_go_into_the_manifest(name: str) -> None:
     described = json.loads(json.dumps(METRICS[name].describe(), allow_nan=False))
-    assert set(described) == {"unit", "direction", "range", "description"}
+    assert set(described) == {"unit", "direction", "range", "description", "formula", "settings"}
     assert described["description"].endswith(".")
+    assert described["formula"]
 
 
 @pytest.mark.parametrize(("offset", "expected"), [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0), (-0.1, 20.0)])

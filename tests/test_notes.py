@@ -7,7 +7,7 @@ import pytest
 
 from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.results import notes
-from mrisynth.results.notes import Note, all_tags, read_notes, set_star, set_tags, set_text
+from mrisynth.results.notes import Note, all_tags, read_notes, read_sweep_note, set_star, set_tags, set_text
 from mrisynth.results.store import SweepDirectory
 
 
@@ -28,6 +28,24 @@ def test_each_part_is_changed_alone(sweep):
     assert read_notes(sweep) == {1: Note(True, ("a", "b"), text)}
     set_star(sweep, 1, False)
     assert read_notes(sweep)[1] == Note(False, ("a", "b"), text)
+
+
+def test_a_sweep_has_tags_of_its_own_beside_those_of_its_trials(sweep):
+    assert read_sweep_note(sweep) == Note()
+    set_tags(sweep, 0, ["seams"])
+    set_tags(sweep, None, ["for the paper", "<b>"])
+    assert read_sweep_note(sweep).tags == ("<b>", "for the paper")
+    set_star(sweep, 0, True)
+    assert read_sweep_note(sweep).tags == ("<b>", "for the paper")
+    assert read_notes(sweep) == {0: Note(True, ("seams",))}
+    set_tags(sweep, None, [])
+    assert "sweep" not in json.loads(sweep.notes.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("entry", [None, [], "x", {"tags": "x"}, {"tags": [1, None]}])
+def test_a_damaged_entry_of_the_sweep_is_passed_over(sweep, entry):
+    sweep.notes.write_text(json.dumps({"schema_version": 1, "sweep": entry, "trials": {}}), encoding="utf-8")
+    assert read_sweep_note(sweep) == Note()
 
 
 def test_an_entry_that_says_nothing_is_dropped(sweep):

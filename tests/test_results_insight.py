@@ -238,7 +238,7 @@ def test_few_trials_and_undeclared_ranges_have_no_edge():
 # Progress
 
 
-def test_the_best_so_far_goes_by_worker_hours_in_the_order_of_ending():
+def test_the_best_so_far_goes_by_core_hours_in_the_order_of_ending():
     ends = [BEGAN + timedelta(hours=hour) for hour in (2, 1, 3)]
     values = [25.0, 24.0, 23.0]
     trials = [trial(at, {}, {"psnr": value}, ended=ends[at]) for at, value in enumerate(values)]
@@ -246,6 +246,7 @@ def test_the_best_so_far_goes_by_worker_hours_in_the_order_of_ending():
     found = progress(index_of(trials, {}))
     assert found.trials.tolist() == [1, 0, 2]
     assert found.hours.tolist() == [1.5, 2.5, 3.5]
+    assert progress(index_of(trials, {}, resources={"cpu": 2.0})).hours.tolist() == [3.0, 5.0, 7.0]
     assert found.reached.tolist() == [24.0, 25.0, 25.0]
 
 

@@ -16,7 +16,7 @@ _QUIET = {"ask", "epoch", "index-begin", "index-written", "suggested", "told"}
 
 def latest(sweep: SweepDirectory, count: int) -> pd.DataFrame:
     """The latest events, newest first: columns time, trial, event."""
-    events = [event for event in read_events(sweep, tail=_TAIL) if event.get("kind") not in _QUIET]
+    events = [event for event in read_events(sweep, tail=_TAIL) if not _is_quiet(event)]
     rows = [
         {
             "time": pd.to_datetime(event.get("time"), errors="coerce", utc=True),
@@ -39,6 +39,11 @@ def sentence(event: Event) -> str:
     return f"{event.get('kind')}: {details}" if details else str(event.get("kind"))
 
 
+def _is_quiet(event: Event) -> bool:
+    """Whether nobody wants to hear of it; where nothing had been interrupted, nothing was put in order."""
+    return event.get("kind") in _QUIET or (event.get("kind") == "reconciled" and not event.get("running"))
+
+
 def _ended(event: Event) -> str:
     outcome, reason = event.get("outcome"), event.get("reason")
     why = f": {event['message']}" if event.get("message") else ""
@@ -58,5 +63,7 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "enlarged": lambda event: f"ran out of memory, and goes on with a whole GPU: {event.get('message')}",
     "attempt-failed": lambda event: f"an attempt failed: {event.get('message')}",
     "set-aside": lambda event: f"its folder was set aside as {event.get('folder')}",
-    "reconciled": lambda event: "the sweep was taken up again, and what was interrupted was put in order",
+    "reconciled": lambda event: f"interrupted trials were put in order: {json.dumps(event['running']).strip('[]')}",
+    "driver-started": lambda event: f"its driver began, as process {event.get('pid')} on {event.get('host')}",
+    "driver-stopped": lambda event: f"its driver ended; the sweep is {event.get('state')}",
 }

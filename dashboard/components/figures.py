@@ -7,6 +7,7 @@ from components import words
 
 from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import BASELINES, first_objective
+from mrisynth.words import LIMITS, tell_remaining
 
 _BASELINE_HELP = {
     "identity": "the low-field scan as it is, only registered",
@@ -45,7 +46,7 @@ def gain_tile(column: Any, index: Index, metric: str, baseline: str, gain: dict[
     if gain is None:
         column.metric(label, "–", help=about)  # noqa: RUF001
         return
-    least = f"{words.number(gain['minimum'], sign=True)} for the subject that gains least"
+    least = f"{words.number(gain['minimum'], sign=True)} at least per subject"
     colour = "green" if gain["minimum"] > 0 else "red"
     column.metric(
         label, words.number(gain["mean"], sign=True), least, delta_arrow="off", delta_color=colour, help=about
@@ -53,16 +54,20 @@ def gain_tile(column: Any, index: Index, metric: str, baseline: str, gain: dict[
 
 
 def budget_bar(status: dict[str, Any]) -> None:
-    """How much of the budget is spent."""
-    trials, hours = status["budget"]["trials"], status["budget"]["hours"]
-    parts = [
-        f"{trials['spent']} of {trials['limit']} trials" if trials["limit"] else f"{trials['spent']} trials",
-        f"{hours['spent']:.2f} of {hours['limit']:g} core-hours"
-        if hours["limit"]
-        else f"{hours['spent']:.2f} core-hours",
-    ]
-    shares = [part["spent"] / part["limit"] for part in (trials, hours) if part["limit"]]
+    """How much of the budget is spent, how fast, and how long it will last."""
+    budget = status["budget"]
+    parts = [_spent(name, budget[name]) for name in LIMITS if budget[name]["limit"] or name in ("trials", "hours")]
+    shares = [part["spent"] / part["limit"] for part in budget.values() if part["limit"]]
     if shares:
         st.progress(min(1.0, max(shares)), text="Budget: " + ", ".join(parts))
     else:
         st.caption("No limit was set; spent so far: " + ", ".join(parts))
+    if status["state"] == "running" and (left := tell_remaining(status["remaining"])):
+        pace = f"; {status['rate']:.3g} trials an hour" if status["rate"] else ""
+        st.caption(f"Remaining: {left}{pace}")
+
+
+def _spent(name: str, part: dict[str, float | None]) -> str:
+    """One limit: "4 of 10 trials", "0.09 core-hours"."""
+    spent = f"{part['spent']:.0f}" if name == "trials" else f"{part['spent']:.3g}"
+    return f"{spent} of {part['limit']:g} {LIMITS[name]}" if part["limit"] else f"{spent} {LIMITS[name]}"

@@ -142,9 +142,9 @@ def parameter_map(frame: pd.DataFrame, first: Domain, second: Domain, title: str
 
 
 def reached(found: Progress, label: str) -> alt.Chart:
-    """The best so far, or the hypervolume so far, as a stair over worker-hours."""
+    """The best so far, or the hypervolume so far, as a stair over core-hours."""
     frame = pd.DataFrame({"hours": found.hours, "trial": found.trials, "reached": found.reached})
-    across = alt.X("hours:Q", title="worker-hours spent", axis=alt.Axis(format=",.4~r"))
+    across = alt.X("hours:Q", title="core-hours spent", axis=alt.Axis(format=",.4~r"))
     up = alt.Y("reached:Q", title=label, scale=alt.Scale(zero=False))
     tooltip = [alt.Tooltip("hours:Q", format=".4g"), "trial:Q", alt.Tooltip("reached:Q", title=label, format=".5g")]
     stair = alt.Chart(frame).mark_line(interpolate="step-after", strokeWidth=2.5, color=FAMILIES["cnn"])

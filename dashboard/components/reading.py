@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -14,7 +15,7 @@ from mrisynth.errors import MrisynthError, UsageError
 from mrisynth.results.index import Index, open_index, read_index
 from mrisynth.results.leaderboard import top
 from mrisynth.results.slices import Floats, ShownSlices, StoredSlices, read_shown, read_slices, read_stored
-from mrisynth.results.store import SweepDirectory, list_sweeps
+from mrisynth.results.store import SweepDirectory, list_sweeps, read_yaml
 
 VARIABLE = "MRISYNTH_RESULTS"
 
@@ -43,6 +44,11 @@ def load_index(sweep: SweepDirectory) -> Index:
         return _kept_index(str(sweep.root), stamp)
     except MrisynthError:
         return open_index(sweep)
+
+
+def asked(sweep: SweepDirectory) -> dict[str, Any]:
+    """What was asked of a sweep (`sweep.yaml`); empty where its file is damaged."""
+    return _kept_yaml(str(sweep.sweep_yaml), _stamp(sweep.sweep_yaml))
 
 
 def trials_frame(index: Index) -> pd.DataFrame:
@@ -126,6 +132,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _kept_index(root: str, stamp: tuple[int, int]) -> Index:
     return read_index(SweepDirectory(Path(root)))
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _kept_yaml(path: str, stamp: tuple[int, int]) -> dict[str, Any]:
+    try:
+        return read_yaml(Path(path))
+    except MrisynthError:
+        return {}
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

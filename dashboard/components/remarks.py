@@ -1,6 +1,6 @@
-"""Stars, tags and notes: shown, and changed by whoever looks."""
+"""Stars, tags and notes of sweeps and trials: shown, and changed by whoever looks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import streamlit as st
 from components.words import plain
@@ -12,6 +12,7 @@ from mrisynth.results.notes import (
     Note,
     all_tags,
     read_notes,
+    read_sweep_note,
     set_star,
     set_tags,
     set_text,
@@ -64,6 +65,41 @@ def edit(sweep: SweepDirectory, trial: int) -> None:
                 lambda: set_text(sweep, trial, seen=st.session_state[seen], text=text),
                 lambda: st.session_state.update({seen: text}),
             )
+
+
+def sweep_tags(sweep: SweepDirectory) -> tuple[str, ...]:
+    """The tags of a sweep itself; none where its notes are damaged, which its other pages say."""
+    try:
+        return read_sweep_note(sweep).tags
+    except MrisynthError:
+        return ()
+
+
+def badges(sweep: SweepDirectory) -> None:
+    """The tags of a sweep."""
+    if tags := sweep_tags(sweep):
+        st.markdown(" ".join(f":gray-badge[:material/label: {plain(tag)}]" for tag in tags), width="content")
+
+
+def edit_sweep(sweep: SweepDirectory, others: Iterable[SweepDirectory]) -> None:
+    """The tags of a sweep, and a box in which they are changed; offered are those of the others too."""
+    if said := st.session_state.pop(_FAILED, None):
+        st.error(plain(said), icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badges(sweep)
+        with st.popover("Tags", icon=":material/label:"), st.form(f"tags of {sweep.name}", border=False):
+            mine = sweep_tags(sweep)
+            tags = st.multiselect(
+                "Tags of this sweep",
+                sorted({*mine, *(tag for other in others for tag in sweep_tags(other))}),
+                list(mine),
+                key=f"tags of the sweep {sweep.name}",
+                accept_new_options=True,
+                max_selections=MOST_TAGS,
+                help="Words by which the page Sweeps finds it; type a new one and press Enter.",
+            )
+            if st.form_submit_button("Keep", icon=":material/save:"):
+                _keep(lambda: set_tags(sweep, None, tags))
 
 
 def _keep(*changes: Callable[[], object]) -> None:

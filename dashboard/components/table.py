@@ -104,7 +104,7 @@ def _configuration(index: Index, table: pd.DataFrame, wanted: Columns) -> dict[s
         "warning": column.TextColumn("⚠", width=35, help="its last epochs gave a warning; see its page"),
         "subjects": _spread(table, wanted.metric),
         "epochs_planned": column.NumberColumn("of", help="epochs that were planned", width=45),
-        "seconds": column.NumberColumn("time (s)", help="worker time: what it cost", format="%.1f"),
+        "seconds": column.NumberColumn("time (s)", help="of training; times its CPU cores: core-hours", format="%.1f"),
         "generator_parameters": column.NumberColumn("weights", help="of the generator", format="localized"),
         "tags": column.ListColumn("tags"),
         "message": column.TextColumn("how it ended", width="large"),

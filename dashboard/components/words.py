@@ -3,9 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from mrisynth.results.index import Index
+from mrisynth.words import in_words
 
 STATES = {
     "queued": ("gray", "waiting for its driver"),
@@ -26,6 +28,15 @@ OUTCOMES = {
     "running": "being trained",
     "queued": "not begun yet",
 }
+BADGES = {
+    "completed": "green",
+    "pruned": "orange",
+    "rejected": "red",
+    "lost": "violet",
+    "running": "blue",
+    "queued": "gray",
+}
+"""The names that Streamlit has for nearly the same colours as `COLOURS`."""
 COLOURS = {
     "completed": "#2e9e5b",
     "pruned": "#e0a030",
@@ -84,9 +95,15 @@ def duration(seconds: float | None) -> str:
     return f"{minutes:.0f} min" if hours < 1 else f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def counts(trials: Mapping[str, int]) -> str:
-    """How many trials ended how: "2 completed, 1 running"."""
-    return ", ".join(f"{count} {outcome}" for outcome, count in trials.items() if count) or "no trial has begun yet"
+def ago(moment: datetime, now: datetime) -> str:
+    """When something was, as people ask: "12 s ago (2026-11-26 18:56 UTC)"."""
+    return f"{in_words((now - moment).total_seconds())} ago ({moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
+
+
+def outcome_badges(trials: Mapping[str, int]) -> str:
+    """How many trials ended how, as coloured badges: "2 completed", "1 running"."""
+    badges = [f":{BADGES[outcome]}-badge[{count} {outcome}]" for outcome, count in trials.items() if count]
+    return " ".join(badges) or "no trial has begun yet"
 
 
 def trial_label(row: Mapping[str, Any], metric: str) -> str:

@@ -159,11 +159,11 @@ def _parallel(asked: Asked) -> None:
 def _progress(asked: Asked) -> None:
     objectives = tuple(asked.index.objectives)
     several = len(objectives) > 1
-    about = "The best completed trial so far, over the worker time of all trials that had ended by then."
+    about = "The best completed trial so far, over the core-hours of all trials that had ended by then."
     if several:
         about = (
             "Hypervolume: how much of the space of the objectives the best trials dominate, measured from the "
-            "reference point; it only grows. Over the worker time of all trials that had ended by then."
+            "reference point; it only grows. Over the core-hours of all trials that had ended by then."
         )
     _heading("What the hours brought", about)
     found = learned.reached(asked.of, asked.index, objectives if several else (asked.metric,))
@@ -171,7 +171,7 @@ def _progress(asked: Asked) -> None:
         st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
         return
     label = "hypervolume" if several else f"best {asked.label}"
-    st.altair_chart(learned_charts.reached(found, label), key="reached", alt=f"{label} over worker-hours")
+    st.altair_chart(learned_charts.reached(found, label), key="reached", alt=f"{label} over core-hours")
     if several:
         point = ", ".join(f"{name} {words.number(value)}" for name, value in found.reference.items())
         st.caption(plain(f"Of all families. Reference point, the worst of the completed trials: {point}."))

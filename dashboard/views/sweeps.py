@@ -1,40 +1,35 @@
 """All sweeps: what each is doing, how its trials ended, and what its best trial gains."""
 
 import streamlit as st
-from components import figures, reading, words
+from components import cards
 from components.selection import no_sweeps
-from components.words import plain
 
-from mrisynth.errors import MrisynthError
-from mrisynth.results.leaderboard import status
-from mrisynth.results.store import SweepDirectory
+MOST = 20  # sweeps shown at once; the search finds the others
 
 
-def show(sweep: SweepDirectory) -> None:
-    """One sweep as a card."""
-    with st.container(border=True):
-        st.subheader(plain(sweep.name), anchor=False)
-        try:
-            index = reading.load_index(sweep)
-            found = status(sweep, index)
-        except MrisynthError as error:
-            st.error(plain(f"This sweep cannot be read: {error}."), icon=":material/error:")
-            return
-        figures.state_line(found["state"])
-        if index.manifest.get("description"):
-            st.text(index.manifest["description"])
-        st.markdown(f"**Trials:** {words.counts(found['trials'])}")
-        figures.budget_bar(found)
-        figures.best_tiles(index, found["best"])
-        overview, trials, _ = st.columns([1, 1, 4])
-        here = {"sweep": sweep.name}
-        overview.page_link("views/overview.py", label="Overview", icon=":material/monitoring:", query_params=here)
-        trials.page_link("views/trials.py", label="Trials", icon=":material/table_rows:", query_params=here)
+def _view() -> None:
+    sweeps = list(st.session_state["all sweeps"].values())
+    if not sweeps:
+        no_sweeps()
+        return
+    box, count = st.columns([2, 3], vertical_alignment="bottom")
+    text = box.text_input(
+        "Search",
+        key="search",
+        bind="query-params",
+        type="search",
+        placeholder="a name, a space, a tag, a state",
+        help="Sweeps that have every word in their name, description, space, tags or state.",
+    )
+    found = [sweep for sweep in sweeps if cards.matches(sweep, text or "")]
+    shown = found[:MOST]
+    more = f"; the {len(shown)} latest are shown, search for the others" if len(found) > len(shown) else ""
+    count.caption(f"{len(found)} of {len(sweeps)} sweeps, the latest sign of life first{more}")
+    if not found:
+        st.info("No sweep has all these words: take one away.", icon=":material/search_off:")
+    for sweep in shown:
+        cards.show(sweep)
 
 
 st.title("Sweeps", anchor=False)
-sweeps = st.session_state["all sweeps"]
-if not sweeps:
-    no_sweeps()
-for each in sweeps.values():
-    show(each)
+_view()

@@ -19,7 +19,9 @@ _WIDE = 400
 
 def program() -> str:
     """How to call this program again: by its name if the shell finds it, else as it was called."""
-    return "mrisynth" if shutil.which("mrisynth") else sys.argv[0]
+    if shutil.which("mrisynth"):
+        return "mrisynth"
+    return f"{sys.executable} -m mrisynth" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
 
 
 def say(text: str) -> None:

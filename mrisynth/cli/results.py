@@ -7,10 +7,7 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import program, say, show, show_json, show_table
-from mrisynth.words import in_words
-
-UNITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
-"""What the limits of a budget are called."""
+from mrisynth.words import LIMITS, in_words, tell_remaining
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep: RESULTS/NAME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")]
@@ -51,10 +48,17 @@ def status(
         )
         if best["breaks"]:
             show(f"it breaks {' and '.join(best['breaks'])}, as every completed trial breaks a constraint")
-    if answer["state"] in ("stopped", "stale", "failed"):
+    show_alerts(answer["alerts"])
+    if answer["state"] == "stopped":
         say(f"go on with: {program()} resume {sweep}")
-    if answer["trials"]["lost"]:
-        say(f"try the lost trials again: {program()} retry {sweep}")
+
+
+def show_alerts(alerts: list[dict[str, Any]]) -> None:
+    """What was found of which somebody should know, and what to do about it."""
+    for alert in alerts:
+        show(f"{alert['severity']}: {alert['reason']} {alert['remedy']}")
+        if alert["command"]:
+            say(escape(alert["command"].replace("mrisynth", program(), 1)))
 
 
 def top(
@@ -97,21 +101,13 @@ def show_progress(answer: dict[str, Any]) -> None:
     for name, budget in answer["budget"].items():
         if budget["limit"] is not None or name in ("trials", "hours"):
             limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
-            show(f"{UNITS[name]}: {budget['spent']:.3g} of {limit}")
+            show(f"{LIMITS[name]}: {budget['spent']:.3g} of {limit}")
     if answer["rate"]:
         show(f"rate: {answer['rate']:.3g} trials an hour, running for {in_words(answer['ran'])}")
     if answer["state"] != "done" and (left := tell_remaining(answer["remaining"])):
         show(f"remaining: {left}")
     if missed := tell_missed(answer["forecast"]):
         show(missed)
-
-
-def tell_remaining(left: dict[str, Any] | None) -> str | None:
-    """How long a sweep will go on, in words: "about 12 min (9 min to 15 min), until its trials are done"."""
-    if left is None:
-        return None
-    ends = "until its trials are done" if left["by"] == "trials" else f"until its {UNITS[left['by']]} are spent"
-    return f"about {in_words(left['seconds'])} ({in_words(left['low'])} to {in_words(left['high'])}), {ends}"
 
 
 def show_missed(sweep: Path) -> None:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from mrisynth.cli.console import output, say, show, show_json, show_table
 from mrisynth.cli.space_tree import network_size, show_tree
 from mrisynth.errors import InvalidInputError
+from mrisynth.words import LIMITS
 
 if TYPE_CHECKING:
     from mrisynth.search.space import Space
@@ -72,7 +73,7 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
     from mrisynth.search.tree import generator_sizes
 
     yield "objective", ", ".join(f"{direction} {metric}" for metric, direction in space.objectives.items())
-    limits = [f"{value:g} {_LIMITS.get(name, name)}" for name, value in space.budget.model_dump().items() if value]
+    limits = [f"{value:g} {LIMITS.get(name, name)}" for name, value in space.budget.model_dump().items() if value]
     if limits:
         yield "budget", " or ".join(limits)
     if space.search:
@@ -86,9 +87,6 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
         yield "generator", f"{generator}, {network_size(*sizes)}"
     if space.fixed:
         yield "fixed", ", ".join(f"{path}={_plain(value)}" for path, value in space.fixed.items())
-
-
-_LIMITS = {"hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
 
 
 def _plain(value: Any) -> str:

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mrisynth.cli.console import output, show
-from mrisynth.cli.results import UNITS, tell_remaining
-from mrisynth.words import in_words
+from mrisynth.words import LIMITS, in_words, tell_remaining
 
 EVERY = 2.0
 """Seconds between two looks; a driver writes the index no more often."""
@@ -99,7 +98,7 @@ def _budget(answer: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 1))
     for name, part in answer["budget"].items():
         if part["limit"]:
-            spent = f"{part['spent']:.3g} of {part['limit']:g} {UNITS[name]}"
+            spent = f"{part['spent']:.3g} of {part['limit']:g} {LIMITS[name]}"
             table.add_row(
                 ProgressBar(total=part["limit"], completed=min(part["spent"], part["limit"]), width=24), spent
             )

@@ -52,6 +52,11 @@ class Index:
         return objectives
 
     @property
+    def cores(self) -> float:
+        """CPU cores that each trial occupies: by them seconds of trials become core-hours, as budgets count them."""
+        return float((self.manifest.get("resources") or {}).get("cpu") or 1.0)
+
+    @property
     def bounds(self) -> tuple[Bound, ...]:
         """What the sweep wants of its trials besides; none in an index of an older version."""
         return bounds(self.manifest.get("constraints"))

@@ -6,6 +6,7 @@ The command line and the dashboard show the same values because both take them f
 import json
 from array import array
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrisynth.errors import NotFoundError
+from mrisynth.results.alerts import Alert, alerts
 from mrisynth.results.constraints import broken
 from mrisynth.results.forecast import read_forecast
+from mrisynth.results.health import free_space, last_sign
 from mrisynth.results.index import Index, open_index
 from mrisynth.results.progress import progress
 from mrisynth.results.records import OUTCOMES
@@ -31,13 +34,14 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
     Returns:
         Counts by outcome; what `results.progress` says of budget, rate, remaining time and running trials; forecast as
         `results.forecast` reads it; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and message
-        being the last one's; nodes as node -> the trials that run there; best as a row of `top`, or None while no trial
-        has completed (one that breaks a constraint is the best only while none keeps to all).
+        being the last one's; alerts as in `results.alerts`, the worst first; nodes as node -> the trials that run
+        there; best as a row of `top`, or None while no trial has completed (one that breaks a constraint is the best
+        only while none keeps to all).
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
     best = [row for row in top(index, k=1) if row["outcome"] == "completed"]
-    return {
+    answer = {
         "schema_version": SCHEMA_VERSION,
         "sweep": sweep.name,
         "state": sweep_state(sweep),
@@ -48,6 +52,7 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         "nodes": running_nodes(sweep),
         "best": best[0] if best else None,
     }
+    return {**answer, "alerts": [asdict(alert) for alert in _alerts(sweep, index, answer)]}
 
 
 def leaderboard(index: Index, *, by: str | None = None, k: int | None = None, pareto: bool = False) -> dict[str, Any]:
@@ -152,6 +157,23 @@ def pareto_front(index: Index) -> set[int]:
     points = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names)) * signs
     beaten = [bool(((points >= point).all(1) & (points > point).any(1)).any()) for point in points]
     return {row["trial"] for row, lost in zip(rows, beaten, strict=True) if not lost}
+
+
+def _alerts(sweep: SweepDirectory, index: Index, answer: Mapping[str, Any]) -> list[Alert]:
+    """What there is to be told, given the rest of what `status` says."""
+    best, sign = answer["best"], last_sign(sweep)
+    single = {best["trial"]} if best else set[int]()
+    trials, disk = answer["budget"]["trials"], (answer["forecast"] or {}).get("disk") or {}
+    left = max(0.0, 1 - trials["spent"] / trials["limit"]) if trials["limit"] else 1.0
+    return alerts(
+        index,
+        state=answer["state"],
+        root=sweep.root,
+        leaders=pareto_front(index) if len(index.objectives) > 1 else single,
+        silent=sign.age() if sign else None,
+        free=free_space(sweep.root),
+        to_come=left * disk["median"] if "median" in disk else None,
+    )
 
 
 def _columns(table: pa.Table, names: Iterable[str]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""What people wrote about trials: stars, tags and a note, in the sweep's `notes.json`.
+"""What people wrote about a sweep and its trials: stars, tags and a note, in the sweep's `notes.json`.
 
-Several people may write at once: each change reads the file, changes one trial's entry and puts it back under a lock.
+Several people may write at once: each change reads the file, changes one entry and puts it back under a lock.
 """
 
 import re
@@ -17,14 +17,14 @@ from mrisynth.results.store import SweepDirectory
 
 SCHEMA_VERSION = 1
 LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 4000, 40, 20
-"""What one trial's entry may hold, in characters and in tags."""
+"""What one entry may hold, in characters and in tags."""
 
 _WAIT = 5.0  # seconds for somebody else's change, which takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What people wrote about one trial.
+    """What people wrote about one trial, or about a sweep.
 
     Args:
         star: whether it is worth coming back to.
@@ -43,7 +43,16 @@ def read_notes(sweep: SweepDirectory) -> dict[int, Note]:
     Raises:
         InvalidInputError: `notes.json` is damaged, or a newer program wrote it.
     """
-    return {number: note for number, note in _read(sweep.notes).items() if note != Note()}
+    return {number: note for number, note in _read(sweep.notes).items() if number is not None and note != Note()}
+
+
+def read_sweep_note(sweep: SweepDirectory) -> Note:
+    """What people wrote about the sweep itself.
+
+    Raises:
+        InvalidInputError: `notes.json` is damaged, or a newer program wrote it.
+    """
+    return _read(sweep.notes).get(None, Note())
 
 
 def set_star(sweep: SweepDirectory, trial: int, star: bool) -> None:
@@ -73,8 +82,8 @@ def set_text(sweep: SweepDirectory, trial: int, *, seen: str, text: str) -> None
     _change(sweep, trial, changed)
 
 
-def set_tags(sweep: SweepDirectory, trial: int, tags: Iterable[str]) -> None:
-    """Replace a trial's tags; its star and its text stay as they are."""
+def set_tags(sweep: SweepDirectory, trial: int | None, tags: Iterable[str]) -> None:
+    """Replace a trial's tags, or (None) those of the sweep itself; star and text stay as they are."""
     words = tuple(sorted({" ".join(tag.split()) for tag in tags} - {""}))
     _change(sweep, trial, lambda note: replace(note, tags=words))
 
@@ -84,32 +93,35 @@ def all_tags(notes: Iterable[Note]) -> list[str]:
     return sorted({tag for note in notes for tag in note.tags})
 
 
-def _change(sweep: SweepDirectory, trial: int, change: Callable[[Note], Note]) -> None:
+def _change(sweep: SweepDirectory, trial: int | None, change: Callable[[Note], Note]) -> None:
     try:
         with FileLock(str(sweep.notes) + ".lock", timeout=_WAIT):
             notes = _read(sweep.notes)
             notes[trial] = _checked(trial, change(notes.get(trial, Note())))
+            about = notes.pop(None, Note())
             kept = {str(number): asdict(note) for number, note in sorted(notes.items()) if note != Note()}
-            write_json(sweep.notes, {"schema_version": SCHEMA_VERSION, "trials": kept})
+            own = {"sweep": asdict(about)} if about != Note() else {}
+            write_json(sweep.notes, {"schema_version": SCHEMA_VERSION, **own, "trials": kept})
     except Timeout:
         raise MrisynthError(f"{sweep.notes} is locked by somebody else; try again") from None
     except OSError as error:
         raise MrisynthError(f"{sweep.notes} cannot be written: {error.strerror}") from None
 
 
-def _checked(trial: int, note: Note) -> Note:
+def _checked(trial: int | None, note: Note) -> Note:
+    of = "the sweep" if trial is None else f"trial {trial}"
     too_long = [tag for tag in note.tags if len(tag) > LONGEST_TAG]
     if len(note.text) > LONGEST_NOTE:
-        raise InvalidInputError(f"the note on trial {trial} has more than {LONGEST_NOTE} characters")
+        raise InvalidInputError(f"the note on {of} has more than {LONGEST_NOTE} characters")
     if too_long:
         raise InvalidInputError(f"the tag {too_long[0][:LONGEST_TAG]}... is longer than {LONGEST_TAG} characters")
     if len(note.tags) > MOST_TAGS:
-        raise InvalidInputError(f"trial {trial} would have {len(note.tags)} tags, and may have {MOST_TAGS}")
+        raise InvalidInputError(f"{of} would have {len(note.tags)} tags, and may have {MOST_TAGS}")
     return note
 
 
-def _read(path: Path) -> dict[int, Note]:
-    """The entries; whatever in one is not of the right kind is passed over."""
+def _read(path: Path) -> dict[int | None, Note]:
+    """The entries by trial, the sweep's own under None; what in one is not of the right kind is passed over."""
     if not path.is_file():
         return {}
     try:
@@ -119,7 +131,11 @@ def _read(path: Path) -> dict[int, Note]:
     if not isinstance(content, dict) or not isinstance(content.get("trials"), dict):
         raise InvalidInputError(f"{path} does not hold notes; move it away to begin anew")
     refuse_newer(path, content.get("schema_version"), SCHEMA_VERSION)
-    return {int(key): _note(entry) for key, entry in content["trials"].items() if re.fullmatch("[0-9]{1,9}", key)}
+    notes: dict[int | None, Note] = {None: _note(content.get("sweep"))}
+    for key, entry in content["trials"].items():
+        if re.fullmatch("[0-9]{1,9}", key):
+            notes[int(key)] = _note(entry)
+    return notes
 
 
 def _note(entry: Any) -> Note:

@@ -81,10 +81,9 @@ def progress(sweep: SweepDirectory, index: Index) -> dict[str, Any]:
 def spending(index: Index, rows: Iterable[Row], ran: float) -> dict[str, dict[str, float | None]]:
     """Each limit of a budget with what is spent of it: trials, core-hours, GPU-hours, hours of wall time."""
     rows, limits = list(rows), index.manifest["budget"]
-    cores = float((index.manifest.get("resources") or {}).get("cpu") or 1.0)
     spent = {
         "trials": sum(_counts(row) and row["retry_of"] is None for row in rows),
-        "hours": cores * sum(row["seconds"] or 0.0 for row in rows) / 3600,
+        "hours": index.cores * sum(row["seconds"] or 0.0 for row in rows) / 3600,
         "gpu_hours": sum((row.get("gpu") or 0.0) * (row["seconds"] or 0.0) for row in rows) / 3600,
         "wall": ran / 3600,
     }

@@ -51,6 +51,9 @@ PUBLISHED: Mapping[str, PublishedScores] = {
 }
 """The rows of both tables, in the paper's order."""
 
+COUNTERPARTS: Mapping[str, str] = {"psnr_255": "psnr", "mse_study": "mse", "ssim_study": "ssim"}
+"""Our metrics on the paper's scale, and which of its columns each stands for."""
+
 NAMES = ("forest", *PUBLISHED)
 """Every published trial, in the paper's order."""
 
@@ -69,3 +72,13 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 That patches may lie outside the tissue and that the last epoch's weights were taken is how we read it.
 """
+
+
+def published_values(metric: str) -> dict[str, float]:
+    """What the paper printed for its models by the counterpart of a metric: label -> value; none where there is none.
+
+    The models are of other data: a value says where the paper was, and not how good a model of ours is.
+    """
+    if metric not in COUNTERPARTS:
+        return {}
+    return {row.label: getattr(row, COUNTERPARTS[metric]) for row in PUBLISHED.values()}

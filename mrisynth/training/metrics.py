@@ -57,6 +57,8 @@ class Metric:
         direction: whether more or less is better.
         range: least and greatest possible value; None where unbounded.
         description: what is measured, where and on which scale, in one sentence.
+        formula: how, in plain text: g is generated, h the true high-field slice, M the tissue mask.
+        settings: what else decides its size; "" where nothing does.
     """
 
     function: Callable[[Scored], float]
@@ -64,6 +66,8 @@ class Metric:
     direction: Literal["maximize", "minimize"]
     range: tuple[float | None, float | None]
     description: str
+    formula: str
+    settings: str = ""
 
     def describe(self) -> dict[str, Any]:
         """All but the function, for the manifest of a sweep's index."""
@@ -72,6 +76,8 @@ class Metric:
             "direction": self.direction,
             "range": list(self.range),
             "description": self.description,
+            "formula": self.formula,
+            "settings": self.settings,
         }
 
 
@@ -279,18 +285,62 @@ def _magnitude(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
     return magnitude
 
 
+_SSIM_FORMULA = "mean of (2 mg mh + C1) (2 sgh + C2) / ((mg^2 + mh^2 + C1) (sg^2 + sh^2 + C2))"
+_SSIM_MOMENTS = "m: means, sg^2, sh^2, sgh: variances and covariance in a "
+_STUDY = "g and h minus the mean of the true slice, over its deviation; constant slices left out"
 METRICS: Mapping[str, Metric] = {
     "psnr": Metric(
-        psnr, "dB", "maximize", (None, 100.0), "Peak signal-to-noise ratio in the tissue mask, data range 1."
+        psnr,
+        "dB",
+        "maximize",
+        (None, 100.0),
+        "Peak signal-to-noise ratio in the tissue mask, data range 1.",
+        "10 log10(1 / mse)",
+        "mse at least 1e-10, so that equal images have 100 dB",
     ),
-    "psnr_whole": Metric(psnr_whole, "dB", "maximize", (None, 100.0), "As psnr, over the whole slices."),
+    "psnr_whole": Metric(
+        psnr_whole,
+        "dB",
+        "maximize",
+        (None, 100.0),
+        "As psnr, over the whole slices.",
+        "10 log10(1 / mean (g - h)^2)",
+        "mean squared error at least 1e-10",
+    ),
     "ssim": Metric(
-        ssim, "", "maximize", (-1.0, 1.0), "Structural similarity of whole slices, Wang's settings, data range 1."
+        ssim,
+        "",
+        "maximize",
+        (-1.0, 1.0),
+        "Structural similarity of whole slices, Wang's settings, data range 1.",
+        _SSIM_FORMULA,
+        _SSIM_MOMENTS
+        + "Gaussian window of 11 x 11 pixels, deviation 1.5; C1 = 0.01^2, C2 = 0.03^2; inside the slice only",
     ),
-    "mse": Metric(mse, "", "minimize", (0.0, None), "Mean squared error in the tissue mask, intensities on 0 to 1."),
-    "mae": Metric(mae, "", "minimize", (0.0, None), "Mean absolute error in the tissue mask, intensities on 0 to 1."),
+    "mse": Metric(
+        mse,
+        "",
+        "minimize",
+        (0.0, None),
+        "Mean squared error in the tissue mask, intensities on 0 to 1.",
+        "mean over M of (g - h)^2",
+    ),
+    "mae": Metric(
+        mae,
+        "",
+        "minimize",
+        (0.0, None),
+        "Mean absolute error in the tissue mask, intensities on 0 to 1.",
+        "mean over M of |g - h|",
+    ),
     "psnr_255": Metric(
-        psnr_255, "dB", "maximize", (None, None), "The paper's PSNR: peak 255 on standardised slices; only to compare."
+        psnr_255,
+        "dB",
+        "maximize",
+        (None, None),
+        "The paper's PSNR: peak 255 on standardised slices; only to compare.",
+        "mean over slices of 10 log10(255^2 / mean (g - h)^2)",
+        _STUDY,
     ),
     "mse_study": Metric(
         mse_study,
@@ -298,6 +348,8 @@ METRICS: Mapping[str, Metric] = {
         "minimize",
         (0.0, None),
         "The paper's mean squared error on standardised slices; only to compare.",
+        "mean over slices of mean (g - h)^2",
+        _STUDY,
     ),
     "seam": Metric(
         seam,
@@ -305,6 +357,8 @@ METRICS: Mapping[str, Metric] = {
         "minimize",
         (0.0, None),
         "Change of the error across the lines where patches meet, over elsewhere; 1 is none.",
+        "mean |e(p) - e(q)| of neighbours across the lines / the same of all others, e = g - h",
+        "both pixels in M; each direction against itself; lines of the trial's own stitching",
     ),
     "hallucination": Metric(
         hallucination,
@@ -312,6 +366,8 @@ METRICS: Mapping[str, Metric] = {
         "minimize",
         (0.0, None),
         "Gradients beyond any true one nearby, in the tissue mask, as a share of the true ones.",
+        "sum over M of max(0, |grad g| / max(1, a) - greatest |grad h| nearby) / sum over M of |grad h|",
+        "Gaussian of 1 pixel first; nearby is 5 x 5 pixels; a is the slope from true to generated gradients",
     ),
     "background": Metric(
         background,
@@ -319,6 +375,8 @@ METRICS: Mapping[str, Metric] = {
         "minimize",
         (0.0, None),
         "Absolute drift of the mean outside the tissue mask, slice by slice, intensities on 0 to 1.",
+        "mean over slices of |mean outside M of g - mean outside M of h|",
+        "slices without an outside left out; 0 where none has one",
     ),
     "psnr_255_pooled": Metric(
         psnr_255_pooled,
@@ -326,6 +384,8 @@ METRICS: Mapping[str, Metric] = {
         "maximize",
         (None, None),
         "As psnr_255, from the mean error of all slices; only to compare.",
+        "10 log10(255^2 / mse_study)",
+        _STUDY,
     ),
     "ssim_study": Metric(
         ssim_study,
@@ -333,5 +393,7 @@ METRICS: Mapping[str, Metric] = {
         "maximize",
         (-1.0, 1.0),
         "A reading of the paper's structural similarity, on standardised slices; only to compare.",
+        _SSIM_FORMULA,
+        _SSIM_MOMENTS + "uniform window of 7 x 7 pixels, C1 = 0.02^2, C2 = 0.06^2; " + _STUDY,
     ),
 }

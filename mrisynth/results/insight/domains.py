@@ -94,9 +94,14 @@ def column_values(index: Index, domain: Domain) -> NDArray[Any]:
         return np.array([each if each in domain.choices else None for each in words], object)
     if not pa.types.is_floating(column.type):
         return np.array([_number(value, domain) for value in column.to_pylist()], np.float64)
-    values: Floats = column.to_numpy().copy()
+    values = floats(column)
     values[~((values >= domain.low) & (values <= domain.high))] = np.nan
     return values
+
+
+def floats(column: pa.ChunkedArray) -> Floats:
+    """A column of numbers, NaN where there is none. (Arrow's own way to numpy would import pandas first.)"""
+    return np.array([np.nan if value is None else value for value in column.to_pylist()], np.float64)
 
 
 def word(value: Any) -> str:

@@ -42,12 +42,17 @@ class Edge:
     @property
     def sentence(self) -> str:
         """What was found and what to do."""
+        return f"{self.finding} Widen it."
+
+    @property
+    def finding(self) -> str:
+        """What was found."""
         low, high = self.domain.low, self.domain.high
         scale = ", log" if self.domain.log else ""
         where = f"lie at {self.bound:.4g}" if self.from_value == self.bound else self._tenth
         return (
             f"The best lies at the {self.end} end of the range of {self.path} ({low:.4g} to {high:.4g}{scale}): "
-            f"{self.crowd} of the {self.top} best configurations {where}. Widen it."
+            f"{self.crowd} of the {self.top} best configurations {where}."
         )
 
     @property

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrisynth.results.index import Index
+from mrisynth.results.insight.domains import floats
 from mrisynth.results.ranking import ranks
 from mrisynth.results.tables import VALUE
 
@@ -59,7 +60,7 @@ def judge(index: Index, metric: str, *, family: str | None = None) -> Judged:
     if column not in index.trials.column_names:
         nothing = np.array([], np.float64)
         return Judged(metric, np.array([], np.int64), nothing, nothing, np.array([], np.bool_))
-    values = index.trials[column].to_numpy()
+    values = floats(index.trials[column])
     outcome, names = _words(index, "outcome"), _words(index, "family")
     completed = outcome == "completed"
     # One that somebody stopped has a reason; its place says nothing.

@@ -1,4 +1,4 @@
-"""What the search had reached after so many worker-hours: the best so far, or the hypervolume of several objectives."""
+"""What the search had reached after so many core-hours: the best so far, or the hypervolume of several objectives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Progress:
     """A stair: what was reached once so much was spent.
 
     Args:
-        hours: worker-hours spent when a trial completed, (n,); those of every trial that ended before it are counted,
+        hours: core-hours spent when a trial completed, (n,); those of every trial that ended before it are counted,
             those of trials still running are not.
         trials: the trials that completed, by number, (n,).
         reached: the best value so far, or the hypervolume so far, (n,).
@@ -110,12 +110,12 @@ def _front(points: Floats) -> Floats:
 
 
 def _spent(index: Index) -> tuple[NDArray[np.int64], Floats]:
-    """The trials that ended, in the order in which they did, and the worker-hours spent by then."""
+    """The trials that ended, in the order in which they did, and the core-hours spent by then."""
     ended = np.array([each.timestamp() if each else np.nan for each in index.trials["ended"].to_pylist()])
     rows = np.flatnonzero(~np.isnan(ended))
     order = rows[np.lexsort((rows, ended[rows]))]
     seconds = np.nan_to_num(_column(index, "seconds"))
-    return order, np.cumsum(seconds[order]) / 3600
+    return order, index.cores * np.cumsum(seconds[order]) / 3600
 
 
 def _column(index: Index, name: str) -> Floats:

@@ -36,6 +36,9 @@ DRAWS = 100
 UNLEARNED = {"tpe": 10, "random": DRAWS}
 """How many trials a sampler draws at random before it learns from the others: the same whatever comes out."""
 
+LEARNING = ("tpe",)
+"""The samplers of which the forecast knows how they learn."""
+
 RUNS = 40
 """Sweeps that are run through in thought."""
 
@@ -120,7 +123,9 @@ def forecast(
         raise InvalidInputError(f"nothing of this space could be tried: {'; '.join(failed.values())}")
     known = [(config, work) for config, work in worked if branch_of(config) in branches]
     first = sum(branch_of(config) in branches and _work(config) is not None for config in certain)
-    bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=len(space.published))
+    whole, learns = len(space.published), space.sampler in LEARNING
+    bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=whole)
+    bare = replace(bare, unlearned=whole + UNLEARNED[space.sampler] if learns else None)
     rules = replace(bare, **space.pruner.model_dump()) if space.pruner else bare
     count = _count(space, len(known))
     sweep = partial(_simulate, known, branches, first=first, count=count, seed=seed)

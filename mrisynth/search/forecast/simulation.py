@@ -1,6 +1,7 @@
 """A sweep run through in thought: trials of known cost, as many at a time as there is room for, pruned on their rungs.
 
-Which trials are good is not known beforehand, so that is drawn; the rungs then decide as in the sweep itself.
+Which trials are good is not known beforehand, so that is drawn; the rungs then decide as in the sweep itself. A sampler
+that learns suggests more of what was good, which costs what that costs, and is stopped on fewer rungs.
 """
 
 import heapq
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrisynth.search.forecast.costs import RECORD_BYTES, Course
 from mrisynth.search.pruning import Standing, rung_epochs, should_prune
@@ -18,6 +20,13 @@ from mrisynth.training.trial import CHECKPOINT_COST
 
 _NOISE = 0.5
 """How much a trial's value on a rung deviates from its quality, in standard deviations of the quality."""
+
+
+GOOD = 0.1
+"""The share of the trials so far that TPE takes for the good ones."""
+
+LIKENESS, INHERITED = 0.6, 0.6
+"""How many of the trials that it suggests are like one of them, and how much of their quality they then have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class Rules:
         cores: CPU cores a trial, for the budget of core-hours.
         gpu: share of a GPU a trial.
         whole: the first so many trials are named ones, which no rung stops.
+        unlearned: how many trials are drawn before the sampler learns from them; None where it never does.
     """
 
     budget: Budget
@@ -41,6 +51,7 @@ class Rules:
     cores: float = 1.0
     gpu: float = 0.0
     whole: int = 0
+    unlearned: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
     events: list[tuple[float, int, int, int, int | None]] = [(0.0, next(ids), s, -1, None) for s in range(rules.slots)]
     heapq.heapify(events)
     standings: list[Standing] = []
-    quality = generator.standard_normal(len(courses))
+    courses, quality = list(courses), generator.standard_normal(len(courses))
     begun = pruned = 0
     spent = disk = end = 0.0
     while events:
@@ -77,6 +88,10 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
             if begun >= len(courses) or _is_spent(rules, spent, now):
                 continue
             trial, epoch, begun = begun, 0, begun + 1
+            if rules.unlearned is not None and trial >= max(rules.unlearned, 1) and generator.random() < LIKENESS:
+                good = _one_of_the_good(quality[:trial], generator)
+                courses[trial] = courses[good]
+                quality[trial] = INHERITED * quality[good] + math.sqrt(1 - INHERITED**2) * quality[trial]
             now, spent, disk = now + courses[trial].begin, spent + courses[trial].begin, disk + courses[trial].disk
         else:
             end = max(end, now)
@@ -100,6 +115,12 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
         spent, disk = spent + took, disk + (then - epoch) * 2 * RECORD_BYTES
         heapq.heappush(events, (now + took, next(ids), slot, trial, then))
     return Run(end, spent, disk, begun, pruned)
+
+
+def _one_of_the_good(quality: NDArray[np.float64], generator: np.random.Generator) -> int:
+    """One of the best trials so far."""
+    good = np.argsort(-quality)[: math.ceil(GOOD * len(quality))]
+    return int(generator.choice(good))
 
 
 def _is_spent(rules: Rules, spent: float, now: float) -> bool:
