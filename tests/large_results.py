@@ -23,6 +23,16 @@ BEGAN = datetime(2026, 11, 20, 8, tzinfo=UTC)
 SLICES, SIDE = 12, 128
 OUTCOMES, SHARES = ("completed", "pruned", "rejected", "lost"), (0.4, 0.45, 0.12, 0.03)
 KEYS = ("train.l1", "train.total", "validation.l1", "scores.psnr")
+DOMAINS = {
+    "generator": {"choice": ["unet", "dcgan", "dcsrn"]},
+    "adversary": {"choice": ["none", "pooled", "patchgan"]},
+    "unet.filters": {"int": [8, 31]},
+    "dcgan.depth": {"int": [5, 6]},
+    "dcsrn.units": {"int": [1, 4]},
+    "losses.l1": {"float": [0.1, 100], "log": True},
+    "optimizer.generator_lr": {"float": [1e-5, 1e-2], "log": True},
+    "patches.size": {"choice": [32, 64]},
+}
 
 
 def large_sweep(results: Path, *, trials: int = 5000, records: int = 30, subjects: int = 9) -> SweepDirectory:
@@ -106,7 +116,8 @@ def _index(subjects: list[str], trials: int, records: int, chance: np.random.Gen
         "budget": {"trials": trials},
         "metrics": METRICS,
         "config_schema": {},
-        "searched": ["generator", "adversary", "losses.l1", "optimizer.generator_lr", "patches.size"],
+        "searched": list(DOMAINS),
+        "domains": DOMAINS,
         "program": "0",
         "written": timestamp(),
     }

@@ -8,7 +8,7 @@ from results_fixtures import add_outcome, add_summary, copy_sweep, finish, make_
 
 from mrisynth.errors import NotFoundError
 from mrisynth.results.index import build_index, read_index
-from mrisynth.results.leaderboard import gains, leaderboard, pareto_front, status, top
+from mrisynth.results.leaderboard import gains, leaderboard, pareto_front, ranking, status, top
 from mrisynth.results.store import write_yaml
 
 
@@ -24,6 +24,12 @@ def sweep(tmp_path, template):
 
 def test_completed_trials_come_first_then_pruned_ones_then_the_rest(sweep):
     assert [row["trial"] for row in top(read_index(sweep))] == [1, 0, 2, 3, 4, 5, 6]
+
+
+def test_the_ranking_is_the_order_of_the_rows(sweep):
+    index = read_index(sweep)
+    for metric in (None, "mae"):
+        assert ranking(index, metric) == [row["trial"] for row in top(index, by=metric)]
 
 
 def test_a_pruned_trial_never_passes_a_completed_one(sweep):

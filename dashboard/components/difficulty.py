@@ -6,7 +6,6 @@ import streamlit as st
 from components import reading, words
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import top
 
 _COLOURS = {"best": "#0072b2", "median": "#808890", "worst": "#d55e00", "low (identity)": "#b08900"}
 _SHAPES = {"best": "triangle-up", "median": "circle", "worst": "triangle-down", "low (identity)": "cross"}
@@ -14,9 +13,12 @@ _SHAPES = {"best": "triangle-up", "median": "circle", "worst": "triangle-down", 
 
 def frame(index: Index, metric: str) -> pd.DataFrame:
     """One row a subject and kind: subject, kind, trial, value; the median trial's hardest subject first."""
-    completed = [
-        row["trial"] for row in top(index, by=metric) if row["outcome"] == "completed" and metric in row["values"]
-    ]
+    trials, column = reading.trials_frame(index), f"value.{metric}"
+    scored = (
+        trials.loc[(trials["outcome"] == "completed") & trials[column].notna(), "trial"] if column in trials else []
+    )
+    known = set(scored)
+    completed = [trial for trial in reading.ranking(index, metric) if trial in known]
     if not completed:
         return pd.DataFrame(columns=["subject", "kind", "trial", "value"])
     chosen = {"best": completed[0], "median": completed[len(completed) // 2], "worst": completed[-1]}

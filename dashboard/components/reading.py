@@ -13,7 +13,7 @@ import streamlit as st
 
 from mrisynth.errors import MrisynthError, UsageError
 from mrisynth.results.index import Index, open_index, read_index
-from mrisynth.results.leaderboard import top
+from mrisynth.results.leaderboard import ranking as rank
 from mrisynth.results.slices import Floats, ShownSlices, StoredSlices, read_shown, read_slices, read_stored
 from mrisynth.results.store import SweepDirectory, list_sweeps, read_yaml
 
@@ -69,11 +69,11 @@ def ranking(index: Index, metric: str | None = None) -> list[int]:
     return _kept_ranking(index.manifest["sweep"], index.manifest["written"], metric, index)
 
 
-def subject_frame(index: Index, trials: Sequence[int], metric: str) -> pd.DataFrame:
-    """What some trials scored on each subject: columns trial, subject, metric, value."""
-    wanted = pc.and_(
-        pc.is_in(index.subjects["trial"], pa.array(trials, pa.int64())), pc.equal(index.subjects["metric"], metric)
-    )
+def subject_frame(index: Index, trials: Sequence[int], metric: str | None = None) -> pd.DataFrame:
+    """What some trials scored on each subject, by one metric or all: columns trial, subject, metric, value."""
+    wanted = pc.is_in(index.subjects["trial"], pa.array(trials, pa.int64()))
+    if metric is not None:
+        wanted = pc.and_(wanted, pc.equal(index.subjects["metric"], metric))
     return index.subjects.filter(wanted).to_pandas()
 
 
@@ -149,7 +149,7 @@ def _kept_trials(_index: Index, sweep: str, written: str) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _kept_ranking(sweep: str, written: str, metric: str | None, _index: Index) -> list[int]:
-    return [row["trial"] for row in top(_index, by=metric)]
+    return rank(_index, metric)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -10,7 +10,7 @@ from components.selection import chosen_sweep, chosen_trial
 from components.words import plain
 
 from mrisynth.results.index import Index
-from mrisynth.results.leaderboard import BASELINES, breaking, first_objective, gains, top
+from mrisynth.results.leaderboard import BASELINES, breaking, first_objective, gains
 from mrisynth.results.store import SweepDirectory, TrialDirectory, sweep_state
 
 LOG_LINES, LOG_BYTES, COLUMNS = 60, 20_000, 3
@@ -24,8 +24,9 @@ def _view(sweep: SweepDirectory) -> None:
         st.info("No trial has begun yet.", icon=":material/hourglass_empty:")
         return
     metric = first_objective(index)
-    order = [row["trial"] for row in top(index)]
-    trial = chosen_trial(order, {number: words.trial_label(row, metric) for number, row in rows.items()})
+    trial = chosen_trial(
+        reading.ranking(index), {number: words.trial_label(row, metric) for number, row in rows.items()}
+    )
     query = {**st.session_state.get("trials query", {}), "sweep": sweep.name}
     st.page_link("views/trials.py", label="Back to the trials", icon=":material/arrow_back:", query_params=query)
     if trial is not None:
@@ -43,7 +44,7 @@ def _show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
         st.warning(f"Breaks {' and '.join(breaks)}.", icon=":material/warning:")
     _tiles(index, row)
     st.subheader("Pictures", anchor=False)
-    viewer.show(sweep, row["trial"])
+    st.fragment(viewer.show)(sweep, row["trial"])  # another slice draws this alone
     st.subheader("Scores", anchor=False)
     if row["outcome"] == "pruned":
         st.caption(f"This trial was stopped early: these are the scores after {row['rung'] or row['epochs']} epochs.")
@@ -69,8 +70,7 @@ def _tiles(index: Index, row: dict[str, Any]) -> None:
 
 def _scores(index: Index, trial: int) -> None:
     """Every metric: the trial's subjects, their mean, and both baselines."""
-    subjects = index.subjects.to_pandas()
-    subjects = subjects[subjects["trial"] == trial]
+    subjects = reading.subject_frame(index, [trial])
     if subjects.empty:
         st.caption("Nothing has been scored yet: that happens at each rung and at the end.")
         return
