@@ -114,10 +114,9 @@ class Conductor:
 
     def has_work(self) -> bool:
         """Whether there is any trial to run, now or later."""
-        may_begin = self._queue.may_begin
-        return bool(self.live) or (
-            self.failure is None and may_begin(self.live.values(), self._is_spent, self.progress)
-        )
+        if self.live or self.failure is not None:
+            return bool(self.live)
+        return self._queue.may_begin([], self._is_spent, self.progress)
 
     def begin(self, number: int) -> bool:
         """Give a trial its configuration, drawn or completed by the space, and count it among the live ones.
@@ -354,9 +353,10 @@ class Conductor:
     def _enlarge(self, number: int, message: str) -> bool:
         """Let a trial that had too little of a GPU's memory go on once with a whole one; whether it may."""
         live = self.live[number]
-        share, live.needs = live.share, WHOLE
+        share = live.share
         if not 0 < share < WHOLE:
             return False
+        live.needs = WHOLE
         self.slots.note_failure(live)
         set_share(self.study, number, WHOLE)
         append_event(self.sweep, "enlarged", number=number, share=share, message=message)
