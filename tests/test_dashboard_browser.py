@@ -128,6 +128,23 @@ def test_two_selected_trials_are_compared(address, page):
     select_row(page, 1)
     page.get_by_role("link", name="Compare 2 trials").click()
     page.wait_for_url(re.compile(r"/compare\?.*trials=1(,|%2C)3"))
+    page.get_by_role("heading", name="Compare trials of first").wait_for()
+    page.go_back()
+    page.get_by_text("3 of 7 trials").wait_for()
+    assert "generator=unet" in page.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_as_dark_as_the_browser_asks(address, browser, scheme):
+    page = browser.page(color_scheme=scheme)
+    page.goto(f"{address}/compare?sweep=first&trials=1,3")
+    page.locator(".panels canvas").first.wait_for()
+    heading = page.get_by_role("heading", name="Compare trials of first")
+    written = max(int(part) for part in re.findall(r"\d+", heading.evaluate("e => getComputedStyle(e).color"))[:3])
+    app = page.get_by_test_id("stApp")
+    ground = max(int(part) for part in re.findall(r"\d+", app.evaluate("e => getComputedStyle(e).backgroundColor"))[:3])
+    assert (written < 100 < ground) if scheme == "light" else (ground < 100 < written)
+    page.close()
 
 
 def test_an_anonymous_visitor_of_a_public_address_sees_a_login_and_nothing_else(sweep, browser, tmp_path):

@@ -111,7 +111,7 @@ def running(frame: pd.DataFrame, title: str) -> alt.Chart:
 def loss(frame: pd.DataFrame, title: str, *, logarithmic: bool) -> alt.Chart:
     """One quantity of one trial over its epochs: columns epoch, part, value."""
     parts = alt.Scale(
-        domain=["train", "train_eval", "validation", "scores"], range=["#3b82d6", "#1b3f73", "#e07b39", "#2e9e5b"]
+        domain=["train", "train_eval", "validation", "scores"], range=["#3b82d6", "#7b6fc4", "#e07b39", "#2e9e5b"]
     )
     present = list(dict.fromkeys(frame["part"]))
     colour = alt.Color("part:N", scale=parts, legend=alt.Legend(orient="bottom", title=None, values=present))

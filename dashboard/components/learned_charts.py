@@ -55,7 +55,7 @@ def importance(found: Importances) -> alt.LayerChart:
     ]
     base = alt.Chart(frame).encode(down)
     bars = base.mark_bar(height={"band": 0.62}).encode(alt.X("share:Q", title=title), colour, tooltip=tooltip)
-    spread = base.mark_rule(strokeWidth=2, color="#30363d").encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    spread = base.mark_rule(strokeWidth=2, color=GREY).encode(x=alt.X("low:Q", title=title), x2="high:Q")
     halo = base.mark_rule(strokeWidth=5, color="#ffffff", opacity=0.7).encode(
         x=alt.X("low:Q", title=title), x2="high:Q"
     )
@@ -205,7 +205,7 @@ def family_boxes(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     offset = alt.YOffset("jitter:Q", scale=alt.Scale(domain=[-0.6, 0.6]))
     points = spots.encode(across, down, colour, yOffset=offset, tooltip=["trial:Q", "family:N", "value:Q"])
     box = alt.Chart(quartiles_frame(plotted))
-    bar = box.mark_bar(height=12, opacity=0.85, color="#30363d", stroke="#ffffff").encode(
+    bar = box.mark_bar(height=12, opacity=0.85, color=GREY, stroke="#ffffff").encode(
         x=alt.X("lower:Q", title=title), x2="upper:Q", y=down
     )
     tick = box.mark_tick(thickness=3, size=12, color="#ffffff").encode(x="median:Q", y=down)

@@ -74,5 +74,17 @@ def _yaml(sweep: SweepDirectory, index: Index, trial: int) -> None:
         st.code(export.yaml(sweep, index, trial), language="yaml")
 
 
+def _come_back() -> None:
+    """Restore the filters where the browser's back button leads to this page with the parameters of the page it left.
+
+    Streamlit puts those into the history as a step of its own before it changes the page.
+    """
+    if {"trial", "trials"} & set(st.query_params):
+        known = st.session_state.get("trials query", {})
+        st.query_params.from_dict({**known, "sweep": st.query_params.get("sweep", "")})
+        st.rerun()
+
+
+_come_back()
 if sweep := chosen_sweep():
     _view(sweep)
