@@ -55,6 +55,11 @@ def test_every_kind_of_sweep_has_a_card_with_its_state(kinds, visit):
     assert sum("Some files of this sweep could not be read" in text for text in said) == 2  # broken and newer
 
 
+def test_a_damaged_index_is_told_on_the_card(sweep, visit):
+    (sweep.index / "trials.parquet").write_bytes(b"PAR1")
+    assert any("Some files of this sweep could not be read" in text for text in texts(visit("sweeps"), "markdown"))
+
+
 def test_an_alert_of_a_sweep_stands_on_its_card(kinds, visit):
     said = plainly(visit("sweeps", folder=kinds, search="stale"))
     assert any("**Error:**" in text and "has given no sign of life for" in text for text in said)

@@ -7,7 +7,7 @@ import streamlit as st
 from components import alerts, figures, reading, remarks, words
 from components.words import plain
 
-from mrisynth.errors import MrisynthError
+from mrisynth.errors import MrisynthError, NotFoundError
 from mrisynth.results import health
 from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import status
@@ -49,7 +49,8 @@ def _card(sweep: SweepDirectory, live: bool) -> None:
         with right:
             figures.best_tiles(index, found["best"])
         alerts.summary(found["alerts"])
-        if health.unreadable(sweep):
+        damaged = not isinstance(reading.index_error(sweep), NotFoundError | None)
+        if damaged or health.unreadable(sweep):
             said = "Some files of this sweep could not be read: its page Health says which."
             st.markdown(f":orange[:material/broken_image: {said}]")
         _foot(sweep, index)
