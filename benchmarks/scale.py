@@ -121,7 +121,7 @@ def run(driver: Driver, *, minutes: float, server: int | None) -> dict[str, floa
     while driver.due and time.perf_counter() < began + 60 * minutes:
         driver.step()
         driver.fill()
-    wall, count = time.perf_counter() - began, driver.ended
+    wall, count = time.perf_counter() - began, max(1, driver.ended)
     used, served = time.process_time() - processor, processor_time(server) - before
     size = sum(path.stat().st_size for path in sweep.study.rglob("*")) if sweep.study.is_dir() else 0
     return {

@@ -52,16 +52,16 @@ class Host:
     def _link(self):
         return f"v{self._space}"
 
-    def start(self, *words, log=None, **more):
-        """Start a program on it; `children` says which process it is from outside."""
+    def start(self, *words, log=None, changed=None, **more):
+        """Start a program on it, some of its environment changed; `children` tells which process it is from outside."""
         spaces = ["nsenter", "-t", str(self._first), "-n", "-m", "-p", "-u", "-w/", "--"]
-        environment = {**os.environ, **self.environment, "HOSTNAME": self.name}
+        environment = {**os.environ, **self.environment, "HOSTNAME": self.name, **(changed or {})}
         environment = {key: value for key, value in environment.items() if value is not None}
         return subprocess.Popen([*spaces, *map(str, words)], env=environment, encoding="utf-8", **(streams(log) | more))
 
-    def run(self, *words, seconds=120):
+    def run(self, *words, seconds=120, changed=None):
         """Run a program on it to its end: its exit code, stdout and stderr."""
-        process = self.start(*words)
+        process = self.start(*words, changed=changed)
         try:
             out, said = process.communicate(timeout=seconds)
         finally:

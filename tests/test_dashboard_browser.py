@@ -88,8 +88,7 @@ def expected_picture(sweep, trial, subject, position, index):
 def test_from_the_sweeps_over_the_filtered_trials_to_a_picture_and_back(address, page, sweep):
     page.goto(address)
     page.get_by_role("heading", name="first").wait_for()
-    card = page.get_by_test_id("stVerticalBlock").filter(has=page.get_by_role("heading", name="first", exact=True)).last
-    card.get_by_role("link", name="Trials").click()
+    page.locator(".st-key-card-of-first").get_by_role("link", name="Trials").click()
     page.get_by_role("heading", name="Trials of first").wait_for()
     page.get_by_text("7 of 7 trials").wait_for()
     assert "sweep=first" in page.url
@@ -189,6 +188,22 @@ def test_the_chosen_sweep_stays_from_page_to_page(address, page):
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Trials").click()
     page.get_by_role("heading", name="Trials of second").wait_for()
     page.wait_for_url(re.compile("sweep=second"))
+
+
+def test_a_tag_that_is_given_in_the_overview_finds_the_sweep_in_the_list(address, page):
+    page.goto(f"{address}/overview?sweep=second")
+    page.get_by_role("heading", name="Last events").wait_for()
+    page.get_by_role("button", name="Tags").click()
+    page.get_by_role("combobox", name="Tags of this sweep").fill("for the paper")
+    page.keyboard.press("Enter")
+    page.locator(".stMarkdown").get_by_text("for the paper").wait_for()
+    page.goto(address)
+    page.get_by_role("heading", name="first", exact=True).wait_for()
+    page.get_by_role("searchbox", name="Search").fill("paper")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("search=paper"))
+    page.get_by_role("heading", name="first", exact=True).wait_for(state="detached")
+    assert page.get_by_role("heading", name="second", exact=True).count() == 1
 
 
 def test_what_users_wrote_never_becomes_markup(address, page):

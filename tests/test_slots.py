@@ -48,7 +48,7 @@ def test_networks_share_the_gpus_and_leave_the_rest_to_forests(slots):
     assert slots.take(2, trial("forest")).node == "large"
     slots.packing.note(Kind({"family": "cnn"}).dump(), 20, 80)
     slots.free(0)
-    assert slots.take(0, trial("cnn")) == slots.take(1, trial("cnn")) == Slot(0.3333)
+    assert slots.take(1, trial("cnn")) == slots.take(0, trial("cnn")) == Slot(0.3333)
     assert slots.take(3, trial("cnn")) is None, "the GPU has room, its node no core"
 
 
@@ -58,8 +58,12 @@ def test_a_trial_that_needs_more_than_its_kind_waits_for_that(slots):
     whole = trial("cnn")
     whole.needs = 1.0
     assert slots.take(1, whole) is None
+    assert slots.take(2, trial("cnn")) is None, "small ones would keep it waiting"
+    assert not slots.may_fit(waiting=1, forests=False)
     slots.free(0)
     assert slots.take(1, whole) == Slot(1.0)
+    slots.free(1)
+    assert slots.take(2, trial("cnn")) == Slot(0.3333)
 
 
 def test_suggestions_are_made_ahead_only_for_forests_and_only_so_many(slots):

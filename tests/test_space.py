@@ -133,6 +133,11 @@ def test_everything_reaches_every_family_and_every_architecture() -> None:
     assert {config.adversary.name for config in configs if config.adversary} == set(ADVERSARIES)
 
 
+@pytest.mark.parametrize(("name", "expected"), [("everything", True), ("published", True), ("gan", False)])
+def test_a_space_says_whether_it_has_forests(name: str, expected: bool) -> None:
+    assert load_space(name).has_forests == expected
+
+
 def test_losses_searches_weights_alone() -> None:
     assert all(path.startswith("losses.") for path in load_space("losses").search)
 

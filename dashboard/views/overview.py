@@ -55,7 +55,7 @@ def _scores(index: Index) -> None:
         paper = metric in COUNTERPARTS and st.toggle("The paper", True, key="paper", bind="query-params", help=_GHOSTS)
     frame = charts.scored_frame(index, reading.trials_frame(index), metric, along=along, families=families)
     if frame.empty:
-        st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
+        st.caption("The curve begins with the first trial that completes or is pruned.")
         return
     chart = charts.best_so_far(index, frame, metric, along=along, families=families, paper=paper)
     st.altair_chart(chart, key="scores", alt=f"{metric} of {len(frame)} trials by {along}, and the best so far")

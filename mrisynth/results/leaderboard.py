@@ -157,15 +157,6 @@ def pareto_front(index: Index) -> set[int]:
     return {row["trial"] for row, lost in zip(rows, beaten, strict=True) if not lost}
 
 
-def _places(index: Index, metric: str, breaks: Container[int]) -> list[int]:
-    """The rows of the index's trials, best first."""
-    known = {*index.metrics, *index.objectives, *index.manifest["metrics"]}
-    if metric not in known:
-        raise NotFoundError(f"unknown metric {metric!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
-    rows, direction = _columns(index.trials, ("trial", "outcome", f"value.{metric}")), index.direction(metric)
-    return sorted(range(len(rows)), key=lambda place: _rank(rows[place], metric, direction, breaks))
-
-
 def _alerts(sweep: SweepDirectory, index: Index, answer: Mapping[str, Any]) -> list[Alert]:
     """What there is to be told, given the rest of what `status` says."""
     best, sign = answer["best"], last_sign(sweep)
@@ -181,6 +172,15 @@ def _alerts(sweep: SweepDirectory, index: Index, answer: Mapping[str, Any]) -> l
         free=free_space(sweep.root),
         to_come=left * disk["median"] if "median" in disk else None,
     )
+
+
+def _places(index: Index, metric: str, breaks: Container[int]) -> list[int]:
+    """The rows of the index's trials, best first."""
+    known = {*index.metrics, *index.objectives, *index.manifest["metrics"]}
+    if metric not in known:
+        raise NotFoundError(f"unknown metric {metric!r}; there are: {', '.join(sorted(known)) or 'none yet'}")
+    rows, direction = _columns(index.trials, ("trial", "outcome", f"value.{metric}")), index.direction(metric)
+    return sorted(range(len(rows)), key=lambda place: _rank(rows[place], metric, direction, breaks))
 
 
 def _columns(table: pa.Table, names: Iterable[str]) -> list[dict[str, Any]]:

@@ -317,7 +317,8 @@ def running_nodes(sweep: SweepDirectory) -> dict[str, list[int]]:
     if sweep_state(sweep) != "running":
         return {}
     nodes = read_json(sweep.heartbeat).get("nodes", {})
-    return nodes if isinstance(nodes, dict) else {}
+    pairs = nodes.items() if isinstance(nodes, dict) else ()
+    return {node: trials for node, trials in pairs if isinstance(trials, list)}
 
 
 def sweep_state(sweep: SweepDirectory, *, now: datetime | None = None) -> State:

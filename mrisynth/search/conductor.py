@@ -114,7 +114,9 @@ class Conductor:
 
     def has_work(self) -> bool:
         """Whether there is any trial to run, now or later."""
-        return bool(self.live) or (self.failure is None and self._can_begin())
+        if self.live or self.failure is not None:
+            return bool(self.live)
+        return self._queue.may_begin([], self._is_spent, self.progress)
 
     def begin(self, number: int) -> bool:
         """Give a trial its configuration, drawn or completed by the space, and count it among the live ones.
@@ -304,15 +306,12 @@ class Conductor:
     def _next_number(self) -> int | None:
         """The number of a queued or a new trial, or None where nothing new may begin."""
         room = self.slots.may_fit(waiting=len(self._waiting), forests=self.plan.forests)
-        if self.failure or not room or not self._can_begin():
+        if self.failure or not room:
             return None
-        number = self._queue.next_number()
-        append_event(self.sweep, "ask", number=number)
+        number = self._queue.next_number(self.live.values(), self._is_spent, self.progress)
+        if number is not None:
+            append_event(self.sweep, "ask", number=number)
         return number
-
-    def _can_begin(self) -> bool:
-        """Whether a retry waits, or the budget allows for another trial and there is one."""
-        return self._queue.may_begin(self.live.values(), self._is_spent, say=self.progress)
 
     @property
     def _account(self) -> Account:
@@ -354,9 +353,10 @@ class Conductor:
     def _enlarge(self, number: int, message: str) -> bool:
         """Let a trial that had too little of a GPU's memory go on once with a whole one; whether it may."""
         live = self.live[number]
-        share, live.needs = live.share, WHOLE
+        share = live.share
         if not 0 < share < WHOLE:
             return False
+        live.needs = WHOLE
         self.slots.note_failure(live)
         set_share(self.study, number, WHOLE)
         append_event(self.sweep, "enlarged", number=number, share=share, message=message)

@@ -211,7 +211,6 @@ def _fit(capacity: Capacity) -> tuple[Slots, int]:
 
     nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     gpus = sum(node.get("GPU", 0.0) for node in nodes.values())
-    packs = isinstance(capacity.gpu, str)
     gpu = float(gpus > 0) if isinstance(capacity.gpu, str) else capacity.gpu
     cores = {node: _count(has.get("CPU", 0.0), capacity.cpu) for node, has in nodes.items()}
     places = {node: min(cores[node], _count(has.get("GPU", 0.0), gpu)) for node, has in nodes.items()}
@@ -220,7 +219,7 @@ def _fit(capacity: Capacity) -> tuple[Slots, int]:
             f"a trial asks for {capacity.cpu:g} CPU cores and {gpu:g} GPUs, and no node of the cluster has both; "
             "change `resources` in the space"
         )
-    if not packs or not gpus:
+    if not isinstance(capacity.gpu, str) or not gpus:
         return Slots(gpu=gpu), capacity.max_concurrent or sum(places.values())
     without_gpu = {node: count for node, count in cores.items() if count and not nodes[node].get("GPU")}
     beside_gpus = sum(cores.values()) - sum(without_gpu.values())

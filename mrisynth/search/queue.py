@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from mrisynth.search.judge import LiveTrial
 from mrisynth.search.plan import Plan
@@ -35,9 +36,7 @@ class Queue:
     plan: Plan
     _said_so: bool = False
 
-    def may_begin(
-        self, live: Collection[LiveTrial], is_spent: Callable[[], bool], *, say: Callable[[str], None]
-    ) -> bool:
+    def may_begin(self, live: Collection[LiveTrial], is_spent: Callable[[], bool], say: Callable[[str], None]) -> bool:
         """Whether a retry waits, or the budget allows for another trial and there is one.
 
         Args:
@@ -45,27 +44,48 @@ class Queue:
             is_spent: whether the budget of time is spent.
             say: called with a sentence when the space seems to suggest nothing trainable any more.
         """
-        waiting = waiting_trials(self.study)
+        return self._may_begin(self._read(), live, is_spent, say)
+
+    def next_number(
+        self, live: Collection[LiveTrial], is_spent: Callable[[], bool], say: Callable[[str], None]
+    ) -> int | None:
+        """The number of the trial to begin, a queued or a new one; None where none may, for which see `may_begin`."""
+        trials = self._read()
+        if not self._may_begin(trials, live, is_spent, say):
+            return None
+        waiting = waiting_trials(trials)
+        free = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
+        queued = free or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
+        return queued[0].number if queued else ask(self.study, self.plan.grid)
+
+    def _read(self) -> list[FrozenTrial]:
+        """All trials of the study, read once for a decision: a database takes its time."""
+        return self.study.get_trials(deepcopy=False)
+
+    def _may_begin(
+        self,
+        trials: list[FrozenTrial],
+        live: Collection[LiveTrial],
+        is_spent: Callable[[], bool],
+        say: Callable[[str], None],
+    ) -> bool:
+        waiting = waiting_trials(trials)
         if any(is_asked_for(self.study, trial.user_attrs) for trial in waiting):
             return True
         if is_spent():
             return False
         if any("retry_of" in trial.user_attrs for trial in waiting):
             return True
-        exhausted = is_exhausted(self.study, self.plan.grid)
-        searches = self.plan.searches and not exhausted and not self._suggests_nothing(say)
-        return bool(waiting or searches) and self._begun(live) < (self.plan.budget.trials or math.inf)
+        exhausted = is_exhausted(trials, self.plan.grid)
+        searches = self.plan.searches and not exhausted and not self._suggests_nothing(trials, say)
+        # Trials that were begun and not lost, nor infeasible.
+        begun = sum("retry_of" not in trial.user_attrs for trial in counted_trials(trials))
+        begun += sum(trial.counts for trial in live)
+        return bool(waiting or searches) and begun < (self.plan.budget.trials or math.inf)
 
-    def next_number(self) -> int:
-        """The number of the trial to begin: a queued one, or a new one."""
-        waiting = waiting_trials(self.study)
-        free = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
-        queued = free or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
-        return queued[0].number if queued else ask(self.study, self.plan.grid)
-
-    def _suggests_nothing(self, say: Callable[[str], None]) -> bool:
+    def _suggests_nothing(self, trials: list[FrozenTrial], say: Callable[[str], None]) -> bool:
         """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""
-        if self.plan.grid is not None or infeasible_in_a_row(self.study) < INFEASIBLE_IN_A_ROW:
+        if self.plan.grid is not None or infeasible_in_a_row(trials) < INFEASIBLE_IN_A_ROW:
             return False
         if not self._said_so:
             self._said_so = True
@@ -74,8 +94,3 @@ class Queue:
                 "loosen the constraints of the space, or search where they hold"
             )
         return True
-
-    def _begun(self, live: Collection[LiveTrial]) -> int:
-        """How many trials count in the budget of trials: all that were begun and not lost, nor infeasible."""
-        finished = counted_trials(self.study)
-        return sum("retry_of" not in trial.user_attrs for trial in finished) + sum(trial.counts for trial in live)

@@ -41,6 +41,8 @@ class Slots:
         beside_gpus: for how many trials at once the nodes with a GPU have cores.
         without_gpu: node -> the same, of each node that has none.
         taken: trial -> the place that it has.
+        first: the network that waits for the longest time; no other one takes a place before it, lest small ones
+            keep a large one waiting for ever.
     """
 
     gpu: float = 0.0
@@ -49,17 +51,22 @@ class Slots:
     beside_gpus: float = math.inf
     without_gpu: Mapping[str, int] = field(default_factory=dict)
     taken: dict[int, Slot] = field(default_factory=dict)
+    first: int | None = None
 
     def take(self, number: int, live: LiveTrial) -> Slot | None:
         """Take a place for a trial; None while there is none."""
-        slot = self._find(live)
+        slot = self._find(number, live)
         if slot is not None:
             self.taken[number] = slot
+            self.first = None if self.first == number else self.first
+        elif self.first is None and live.config.family != "forest":
+            self.first = number
         return slot
 
     def free(self, number: int) -> None:
         """Give a trial's place back, if it has one."""
         self.taken.pop(number, None)
+        self.first = None if self.first == number else self.first
 
     def share(self, number: int) -> float:
         """What a trial that has a place has of a GPU."""
@@ -75,7 +82,7 @@ class Slots:
         """
         if self.packing is None or not self.taken:
             return True
-        network = self._cores_beside_gpus() >= 1 and self._free_gpus() >= self.packing.smallest() - _DUST
+        network = self.first is None and self._has_room(self.packing.smallest())
         core = self._cores_beside_gpus() >= 1 or self._emptiest() is not None
         return waiting < AHEAD and (network or (forests and core))
 
@@ -94,7 +101,7 @@ class Slots:
         if self.packing is not None:
             self.packing.note_failure(live.config.dump(), live.share)
 
-    def _find(self, live: LiveTrial) -> Slot | None:
+    def _find(self, number: int, live: LiveTrial) -> Slot | None:
         if self.packing is None:
             return Slot(live.needs)
         if live.config.family == "forest":
@@ -103,12 +110,14 @@ class Slots:
             slot = Slot(0.0, node or "")
         else:
             share = live.needs or self.packing.share(live.config.dump()) or self.gpu
-            room = self._cores_beside_gpus() >= 1 and self._free_gpus() >= share - _DUST
+            room = self.first in (None, number) and self._has_room(share)
             slot = Slot(share)
         return slot if room or not self.taken else None  # where nothing runs, Ray has to find it
 
-    def _free_gpus(self) -> float:
-        return self.gpus - sum(slot.gpu or 0.0 for slot in self.taken.values())
+    def _has_room(self, share: float) -> bool:
+        """Whether there is that much of a GPU, and a core beside one."""
+        free = self.gpus - sum(slot.gpu or 0.0 for slot in self.taken.values())
+        return free >= share - _DUST and self._cores_beside_gpus() >= 1
 
     def _cores_beside_gpus(self) -> float:
         return self.beside_gpus - sum(not slot.node for slot in self.taken.values())

@@ -6,7 +6,7 @@ attributes: `name` of a named trial, `grid` of a grid's point, `retry_of`, `whol
 one, and `outcome`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -87,15 +87,15 @@ def take_trial(study: optuna.Study, number: int) -> optuna.Trial:
     return _open_trial(view, number)
 
 
-def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
+def counted_trials(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The finished trials that count in a budget of trials: not the lost ones, nor those that no worker was given."""
-    finished = study.get_trials(deepcopy=False, states=COUNTED)
+    finished = (trial for trial in trials if trial.state in COUNTED)
     return [trial for trial in finished if trial.user_attrs.get("outcome") != INFEASIBLE]
 
 
-def infeasible_in_a_row(study: optuna.Study) -> int:
+def infeasible_in_a_row(trials: Sequence[FrozenTrial]) -> int:
     """How many of the latest finished trials were infeasible, one after the other."""
-    finished = reversed(study.get_trials(deepcopy=False, states=COUNTED))
+    finished = (trial for trial in reversed(trials) if trial.state in COUNTED)
     return sum(1 for _ in takewhile(lambda trial: trial.user_attrs.get("outcome") == INFEASIBLE, finished))
 
 
@@ -105,9 +105,9 @@ def find_trial(study: optuna.Study, number: int) -> FrozenTrial:
     return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
 
-def waiting_trials(study: optuna.Study) -> list[FrozenTrial]:
+def waiting_trials(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that were queued and not yet begun, by number."""
-    return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return [trial for trial in trials if trial.state == TrialState.WAITING]
 
 
 def queue_named(study: optuna.Study, points: Mapping[str, Mapping[str, Any]]) -> None:
@@ -122,20 +122,20 @@ def ask(study: optuna.Study, grid: Sequence[Mapping[str, Any]] | None) -> int:
     """The number of a new trial: of a grid the first point that no trial has, or else what the sampler suggests."""
     if grid is None:
         return study.ask().number
-    point = min(_left(study, grid))
+    point = min(_left(study.get_trials(deepcopy=False), grid))
     # In the study at once and whole, so that a killed driver leaves it either waiting or untouched.
     study.enqueue_trial(dict(grid[point]), user_attrs={"grid": point})
-    return waiting_trials(study)[0].number
+    return waiting_trials(study.get_trials(deepcopy=False))[0].number
 
 
-def is_exhausted(study: optuna.Study, grid: Sequence[Mapping[str, Any]] | None) -> bool:
+def is_exhausted(trials: Iterable[FrozenTrial], grid: Sequence[Mapping[str, Any]] | None) -> bool:
     """Whether there is a grid, and a trial for each of its points."""
-    return grid is not None and not _left(study, grid)
+    return grid is not None and not _left(trials, grid)
 
 
-def _left(study: optuna.Study, grid: Sequence[Mapping[str, Any]]) -> set[int]:
+def _left(trials: Iterable[FrozenTrial], grid: Sequence[Mapping[str, Any]]) -> set[int]:
     """The points of a grid that no trial has."""
-    return set(range(len(grid))) - {trial.user_attrs.get("grid") for trial in study.get_trials(deepcopy=False)}
+    return set(range(len(grid))) - {trial.user_attrs.get("grid") for trial in trials}
 
 
 def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Collection[int] = ()) -> list[int]:
