@@ -129,6 +129,7 @@ def measure_cold(setting: Setting) -> None:
                 took = paint(page, address, name)
                 setting.report.add(f"{name}: first paint, cold", took, PAINT, cpu=spent() - before)
                 page.context.close()
+            setting.report.show()
 
 
 def measure_warm(setting: Setting) -> None:
@@ -141,6 +142,7 @@ def measure_warm(setting: Setting) -> None:
                 took = paint(page, address, name)
                 if at:
                     setting.report.add(f"{name}: first paint, warm", took, PAINT, cpu=spent() - before)
+            setting.report.show()
 
 
 def measure_filter(setting: Setting) -> None:
@@ -176,15 +178,16 @@ def measure_memory(setting: Setting) -> None:
     """The server's memory once several sessions, all of them open, have opened every page."""
     with browse() as browser, setting.served() as (address, process):
         open_pages = []
-        for _ in range(SESSIONS):
+        for count in range(1, SESSIONS + 1):
             open_pages.append(page := browser.page())
             for name in PAGES:
                 paint(page, address, name)
-        family = [process, *process.children(recursive=True)]
-        resident = sum(each.memory_info().rss for each in family) / 1e9
-        shares = sum(each.memory_full_info().pss for each in family) / 1e9
-        setting.report.add(f"memory, {SESSIONS} sessions (RSS)", resident, MEMORY, unit="GB")
-        setting.report.add(f"memory, {SESSIONS} sessions (PSS)", shares, MEMORY, unit="GB")
+            family = [process, *process.children(recursive=True)]
+            resident = sum(each.memory_info().rss for each in family) / 1e9
+            shares = sum(each.memory_full_info().pss for each in family) / 1e9
+            setting.report.add(f"memory after {count} sessions (RSS)", resident, MEMORY, unit="GB")
+            setting.report.add(f"memory after {count} sessions (PSS)", shares, MEMORY, unit="GB")
+            setting.report.show()
 
 
 def paint(page: Any, address: str, name: str) -> float:
