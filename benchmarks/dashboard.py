@@ -2,9 +2,9 @@
 
 A results folder with one sweep drawn at random (index, and slices of every trial, which are hard links of one trial's)
 is served as `mrisynth dashboard` serves it, and headless Chromium opens its pages. A page counts as painted when its
-own content stands there: the chart, the table, the picture. Printed are medians and the slowest of several rounds
-beside what is wanted; "cold" is a server that has just begun and a browser that has never been here. The last column is
-CPU time of server and browser together until the page is complete, which other work on the machine changes less.
+own content stands there: the chart, the table, the picture. Printed are the median, fastest and slowest of several
+rounds beside what is wanted; "cold" is a server that has just begun and a browser that has never been here. CPU is that
+of server and browser together until the page is complete, which other work on the machine changes less.
 
     python benchmarks/dashboard.py [--trials 5000] [--rounds 5] [--only PART]      (some minutes; needs Chromium)
 """
@@ -70,19 +70,24 @@ class Report:
 
     rounds: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     wanted: dict[str, tuple[float, str]] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
 
     def add(self, what: str, value: float, wanted: float, *, unit: str = "s", cpu: float = 0.0) -> None:
         self.rounds.setdefault(what, []).append((value, cpu))
         self.wanted[what] = (wanted, unit)
 
     def show(self) -> None:
-        print("| | median | slowest | of | wanted | | CPU |\n| --- | --- | --- | --- | --- | --- | --- |")
+        """Print the lines that were not printed yet."""
         for what, found in self.rounds.items():
+            if what in self.shown:
+                continue
+            self.shown.add(what)
             values, cpu = zip(*found, strict=True)
             (wanted, unit), median = self.wanted[what], statistics.median(values)
             met, spent = "met" if median < wanted else "**missed**", statistics.median(cpu)
-            row = (what, f"{median:.2f} {unit}", f"{max(values):.2f} {unit}", len(values), f"{wanted:g} {unit}", met)
-            print("|", *(f"{each} |" for each in row), f"{spent:.2f} s |" if spent else "|")
+            numbers = (f"{value:.2f} {unit}" for value in (median, min(values), max(values)))
+            row = (what, *numbers, len(values), f"{wanted:g} {unit}", met, f"{spent:.2f} s" if spent else "")
+            print("|", *(f"{each} |" for each in row), f"{os.getloadavg()[0]:.0f} |", flush=True)
 
 
 @dataclass(frozen=True)
@@ -238,13 +243,12 @@ def main() -> None:
     if not results.exists():
         large_sweep(results, trials=arguments.trials)
     report = Report()
-    before = os.getloadavg()[0]
+    print(f"{arguments.trials} trials, {os.cpu_count()} cores\n")
+    print("| | median | fastest | slowest | of | wanted | | CPU | load |\n|" + " --- |" * 9, flush=True)
     with tempfile.TemporaryDirectory() as logs:
         for name in arguments.only:
             PARTS[name](Setting(results, arguments.rounds, report, Path(logs)))
-    after = os.getloadavg()[0]
-    print(f"{arguments.trials} trials, {os.cpu_count()} cores, load average {before:.1f} before, {after:.1f} after\n")
-    report.show()
+            report.show()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ class InvalidInputError(MrisynthError):
     exit_code = 3
 
 
+class NewerError(InvalidInputError):
+    """A newer mrisynth wrote a file, in a form that this one does not know."""
+
+
 class NotFoundError(MrisynthError):
     """A sweep, a trial, a store or a file that was named does not exist."""
 

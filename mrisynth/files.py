@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mrisynth.errors import InvalidInputError, NotFoundError
+from mrisynth.errors import NewerError, NotFoundError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -65,10 +65,10 @@ def refuse_newer(path: Path, version: object, known: int) -> None:
         known: the latest that this program reads.
 
     Raises:
-        InvalidInputError: it is newer.
+        NewerError: it is newer.
     """
     if isinstance(version, int) and version > known:
-        raise InvalidInputError(
+        raise NewerError(
             f"{path} has schema version {version}, and this mrisynth reads up to {known}: "
             "a newer mrisynth wrote it; update this one"
         )

@@ -55,6 +55,16 @@ def test_on_a_terminal_it_is_drawn_with_what_runs(sweep, monkeypatch):
     assert "cost so far" in drawn
 
 
+def test_a_grave_alert_is_drawn_and_a_hint_is_not(sweep, monkeypatch):
+    terminal = Console(force_terminal=True, width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    monkeypatch.setattr(module, "output", terminal)
+    write_heartbeat(sweep, state="failed", ran=60.0)
+    module.watch(sweep.root)
+    drawn = terminal.export_text()
+    assert "error: The sweep was ended by an error." in drawn
+    assert "was lost" not in drawn
+
+
 def test_a_sweep_that_does_not_run_is_shown_once(tmp_path, command):
     sweep = make_sweep(tmp_path)
     write_heartbeat(sweep, state="stopped", ran=60.0)

@@ -138,7 +138,7 @@ def test_what_users_wrote_is_shown_as_text(sweep, visit):
 
 def test_a_missing_folder_is_one_sentence(tmp_path, visit):
     assert texts(visit("sweeps", folder=tmp_path / "gone"), "error")[0].endswith(
-        r"cannot be read\: No such file or directory\."
+        r"cannot be read\: No such file or directory; name the folder that holds your sweeps\."
     )
 
 
@@ -256,7 +256,7 @@ def test_the_last_events_come_first_and_in_words(sweep, visit):
 def test_an_overview_without_trials_says_so(tmp_path, visit):
     finish(make_sweep(tmp_path, trials=False), "queued")
     app = visit("overview")
-    assert texts(app, "info") == ["No trial has completed yet."]
+    assert texts(app, "info")[0].startswith("No trial has begun yet: the first ones come when")
     assert app.dataframe[0].value["event"].tolist() == ["sweep started: trials 10"]
 
 

@@ -2,21 +2,30 @@
 
 import io
 import re
+import socket
 import urllib.request
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 from dashboard_fixtures import browse, serve
 from PIL import Image
 from results_fixtures import add_summary, copy_sweep, finish, make_sweep
+from test_dashboard_safety import make_hostile
 
 from mrisynth.results.pictures import panel, shared_window
 from mrisynth.results.store import read_slices, write_heartbeat
 
 # Where Streamlit's table draws its first data row: the box to select it stands at its left.
 HEADING, ROW = 36, 36
+NOT_SERVED = (
+    *("/app/static/sweep.yaml", "/static/../../sweep.yaml", "/media/../first/sweep.yaml", "/first/index/manifest.json"),
+    *("/media/%2e%2e%2ffirst%2findex%2fmanifest.json", "/component/../../first/index/manifest.json"),
+    *("/_stcore/bidi-components/..%2f..%2ffirst/sweep.yaml", "//first/sweep.yaml", "/app/static/..%2fsecrets.toml"),
+)
 
 pytestmark = pytest.mark.browser
+playwright = pytest.importorskip("playwright.sync_api")
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +88,7 @@ def expected_picture(sweep, trial, subject, position, index):
 def test_from_the_sweeps_over_the_filtered_trials_to_a_picture_and_back(address, page, sweep):
     page.goto(address)
     page.get_by_role("heading", name="first").wait_for()
-    card = page.get_by_test_id("stVerticalBlock").filter(has=page.get_by_role("heading", name="first", exact=True)).last
-    card.get_by_role("link", name="Trials").click()
+    page.locator(".st-key-card-of-first").get_by_role("link", name="Trials").click()
     page.get_by_role("heading", name="Trials of first").wait_for()
     page.get_by_text("7 of 7 trials").wait_for()
     assert "sweep=first" in page.url
@@ -137,11 +145,22 @@ def test_an_anonymous_visitor_of_a_public_address_sees_a_login_and_nothing_else(
         assert "first" not in page.locator(".stApp").inner_text()
         assert page.locator(".stMain img, canvas").count() == 0
         page.close()
+        for path in NOT_SERVED:
+            assert b"schema_version" not in fetch(address, path), path
+
+
+def fetch(address, path):
+    """What the server answers to somebody without a session, sent byte by byte as a browser would not."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def test_a_running_sweep_is_drawn_again_until_it_ends(address, page, sweep):
     running = finish(copy_sweep(sweep, sweep.root.parent, "running"), "running")
-    page.goto(f"{address}/overview?sweep=running")
+    with page.expect_websocket() as connection:
+        page.goto(f"{address}/overview?sweep=running")
     page.get_by_text("running now").wait_for()
     add_summary(running.trial(5), (40.0, 41.0), epochs=4)
     running.trial(5).outcome.write_text(
@@ -151,6 +170,9 @@ def test_a_running_sweep_is_drawn_again_until_it_ends(address, page, sweep):
     page.get_by_text("40.50").wait_for()
     write_heartbeat(running, state="done")
     page.get_by_text("its budget is spent").wait_for()
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    with pytest.raises(playwright.TimeoutError):  # it asked every three seconds until then
+        connection.value.wait_for_event("framesent", timeout=3500)
 
 
 def test_a_link_to_a_slice_shows_that_slice(address, page, sweep):
@@ -168,9 +190,36 @@ def test_the_chosen_sweep_stays_from_page_to_page(address, page):
     page.wait_for_url(re.compile("sweep=second"))
 
 
+def test_a_tag_that_is_given_in_the_overview_finds_the_sweep_in_the_list(address, page):
+    page.goto(f"{address}/overview?sweep=second")
+    page.get_by_role("heading", name="Last events").wait_for()
+    page.get_by_role("button", name="Tags").click()
+    page.get_by_role("combobox", name="Tags of this sweep").fill("for the paper")
+    page.keyboard.press("Enter")
+    page.locator(".stMarkdown").get_by_text("for the paper").wait_for()
+    page.goto(address)
+    page.get_by_role("heading", name="first", exact=True).wait_for()
+    page.get_by_role("searchbox", name="Search").fill("paper")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("search=paper"))
+    page.get_by_role("heading", name="first", exact=True).wait_for(state="detached")
+    assert page.get_by_role("heading", name="second", exact=True).count() == 1
+
+
 def test_what_users_wrote_never_becomes_markup(address, page):
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
     page.goto(f"{address}/trial?sweep=first&trial=1")
     page.get_by_text("<b>unet-7</b> *star*", exact=True).wait_for()
     page.goto(address)
     page.get_by_text("<script>alert(1)</script>").first.wait_for()
+
+
+def test_no_script_runs_that_somebody_wrote_into_a_sweep(address, page, sweep):
+    hostile = make_hostile(sweep.root.parent)
+    for name in ("", "overview", "trials", "trial", "compare", "gallery"):
+        page.goto(f"{address}/{name}?{urlencode({'sweep': hostile.name, 'trial': 1, 'trials': '0,1'})}")
+        page.get_by_role("heading").first.wait_for()
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        assert page.evaluate("() => window.ran") is None, name
+        assert page.locator("img[src=x]").count() == 0, name
+        assert page.locator(".stMain").get_by_text("onerror=").count() > 0, name

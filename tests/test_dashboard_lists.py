@@ -147,14 +147,19 @@ def test_a_page_of_a_sweep_that_ends_is_drawn_once_more_and_then_rests(sweep, vi
 
 def test_tags_of_a_sweep_are_kept_and_shown_as_text(sweep, visit):
     app = visit("overview", sweep="first")
-    app.multiselect(key="tags of the sweep first").set_value([HOSTILE[:40], "paper"])
-    next(button for button in app.button if button.label == "Keep").click()
-    app.run()
+    app.multiselect(key="tags of the sweep first").set_value([HOSTILE[:40], "paper"]).run()
     assert read_sweep_note(sweep).tags == (HOSTILE[:40], "paper")
     for page in ("overview", "sweeps"):
         shown = visit(page, sweep="first")
         assert any("gray-badge[:material/label: paper]" in text for text in texts(shown, "markdown"))
         assert not any("<script>" in text for text in texts(shown, "markdown"))
+
+
+def test_a_tag_that_cannot_be_kept_is_said(sweep, visit):
+    app = visit("overview", sweep="first")
+    app.multiselect(key="tags of the sweep first").set_value(["x" * 41]).run()
+    assert "is longer than 40 characters" in texts(app, "error")[0]
+    assert read_sweep_note(sweep).tags == ()
 
 
 def test_tags_of_other_sweeps_are_offered(sweep, tmp_path, visit):
@@ -269,7 +274,8 @@ def test_health_shows_driver_lease_code_and_index(sweep, visit):
 
 
 def test_health_says_what_could_not_be_read(kinds, visit):
-    said = plainly(visit("health", folder=kinds, sweep="broken"), "warning")
+    above, *said = plainly(visit("health", folder=kinds, sweep="broken"), "warning")
+    assert "`mrisynth resume` writes the index anew" in above
     assert "sweep.yaml is not valid YAML" in said[0]
     assert "The index of this sweep cannot be read" in said[1]
     newer = " ".join(plainly(visit("health", folder=kinds, sweep="newer"), "warning"))

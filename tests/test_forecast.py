@@ -81,6 +81,29 @@ def test_rungs_save_what_the_pruned_trials_would_have_trained():
     assert whole.pruned == 0
 
 
+def test_a_sampler_that_learns_suggests_what_rungs_let_pass():
+    rules = {"rungs": (0.1, 0.3), "keep": 0.3, "budget": Budget(trials=40)}
+    seeds = range(30)
+    drawn = [simulate([COURSE] * 40, Rules(slots=1, **rules), np.random.default_rng(seed)) for seed in seeds]
+    learned = [
+        simulate([COURSE] * 40, Rules(slots=1, **rules, unlearned=10), np.random.default_rng(seed)) for seed in seeds
+    ]
+    assert np.mean([run.pruned for run in learned]) < np.mean([run.pruned for run in drawn])
+    assert np.mean([run.worker_seconds for run in learned]) > np.mean([run.worker_seconds for run in drawn])
+    # What it learns costs what that costs: which is more uncertain where trials differ.
+    courses = [COURSE._replace(epoch=1.0 + 9 * (place % 2)) for place in range(40)]
+    spread = [
+        np.std(
+            [
+                simulate(courses, Rules(slots=1, budget=Budget(), unlearned=n), np.random.default_rng(s)).seconds
+                for s in seeds
+            ]
+        )
+        for n in (None, 10)
+    ]
+    assert spread[0] < 1e-6 < spread[1]
+
+
 def test_a_budget_of_time_ends_it():
     assert run([COURSE] * 99, budget=Budget(hours=30 / 3600)).trials == 3
     assert run([COURSE] * 99, budget=Budget(hours=30 / 3600), cores=2.0).trials == 2

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,7 @@ from results_fixtures import (
     mean_scores,
 )
 
-from mrisynth.errors import InvalidInputError, NotFoundError
+from mrisynth.errors import InvalidInputError, NewerError, NotFoundError
 from mrisynth.results.index import Indexer, build_index, open_index, read_index, write_index
 from mrisynth.results.records import read_trial
 from mrisynth.results.store import SweepDirectory, write_yaml
@@ -166,6 +167,31 @@ def test_a_broken_table_is_refused(sweep):
     (sweep.index / "trials.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(InvalidInputError, match=r"trials\.parquet"):
         read_index(sweep)
+
+
+def test_a_table_of_something_else_is_refused(sweep):
+    index = build_index(sweep)
+    write_index(sweep, replace(index, trials=index.trials.drop_columns("outcome")))
+    with pytest.raises(InvalidInputError, match=r"trials\.parquet is not a table of an index: it lacks outcome"):
+        read_index(sweep)
+
+
+def test_an_index_of_an_older_version_has_empty_columns(sweep):
+    index = build_index(sweep)
+    write_index(sweep, replace(index, trials=index.trials.drop_columns(["family", "config"])))
+    assert read_index(sweep).trials["family"].to_pylist() == [None] * 7
+
+
+def test_a_newer_manifest_may_have_other_keys(sweep):
+    finish(sweep)
+    (sweep.index / "manifest.json").write_text('{"schema_version": 99}', encoding="utf-8")
+    with pytest.raises(NewerError, match="update this one"):
+        read_index(sweep)
+
+
+def test_baselines_of_another_kind_are_left_out(sweep):
+    sweep.baselines.write_text('{"identity": 3, "matched": {"values": [], "subjects": {"rat-1": 3}}}', encoding="utf-8")
+    assert build_index(sweep).manifest["baselines"] == {}
 
 
 def test_an_indexer_reads_again_only_what_changed(sweep, monkeypatch):

@@ -18,6 +18,8 @@ EVERY = "5s"
 
 def matches(sweep: SweepDirectory, text: str) -> bool:
     """Whether every word of a search is in the sweep's name, description, space, tags or state."""
+    if not text.strip():
+        return True
     asked = reading.asked(sweep)
     about = (sweep.name, asked.get("description"), asked.get("space"), sweep_state(sweep), *remarks.sweep_tags(sweep))
     known = " ".join(str(each) for each in about if each).casefold()
@@ -33,7 +35,7 @@ def show(sweep: SweepDirectory) -> None:
 def _card(sweep: SweepDirectory, live: bool) -> None:
     if live and sweep_state(sweep) != "running":
         st.rerun()
-    with st.container(border=True):
+    with st.container(border=True, key=f"card of {sweep.name}"):
         try:
             index = reading.load_index(sweep)
             found = status(sweep, index)

@@ -95,7 +95,7 @@ def outcomes(counts: dict[str, int]) -> alt.LayerChart:
     down = alt.Y("outcome:N", sort=list(counts), title=None)
     colour = alt.Color("outcome:N", scale=_OUTCOME_COLOUR, legend=None)
     bars = alt.Chart(frame).mark_bar().encode(across, down, colour, tooltip=["outcome:N", "trials:Q"])
-    numbers = alt.Chart(frame).mark_text(align="left", dx=4).encode(across, down, text="trials:Q")
+    numbers = alt.Chart(frame).mark_text(align="left", dx=4, color="#808890").encode(across, down, text="trials:Q")
     return alt.layer(bars, numbers).properties(height=_HEIGHT)
 
 

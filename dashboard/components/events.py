@@ -19,7 +19,7 @@ def latest(sweep: SweepDirectory, count: int) -> pd.DataFrame:
     events = [event for event in read_events(sweep, tail=_TAIL) if not _is_quiet(event)]
     rows = [
         {
-            "time": pd.to_datetime(event.get("time"), errors="coerce", utc=True),
+            "time": pd.to_datetime(str(event.get("time")), errors="coerce", utc=True),
             "trial": str(event.get("number", "")),
             "event": sentence(event),
         }
@@ -41,7 +41,7 @@ def sentence(event: Event) -> str:
 
 def _is_quiet(event: Event) -> bool:
     """Whether nobody wants to hear of it; where nothing had been interrupted, nothing was put in order."""
-    return event.get("kind") in _QUIET or (event.get("kind") == "reconciled" and not event.get("running"))
+    return str(event.get("kind")) in _QUIET or (event.get("kind") == "reconciled" and not event.get("running"))
 
 
 def _ended(event: Event) -> str:

@@ -72,6 +72,7 @@ def completed(of: Version, _index: Index, metric: str, family: str | None) -> pd
     judged = judge(_index, metric, family=family)
     rows = judged.rows[judged.completed]
     frame = _index.trials.select(["trial", "family"]).take(rows).to_pandas()
+    frame["family"] = frame["family"].fillna("unknown")  # a version that did not write it
     columns = {path: column_values(_index, domain)[rows] for path, domain in domains(of, _index).items()}
     frame = pd.concat([frame, pd.DataFrame({"value": judged.values[judged.completed], **columns})], axis=1)
     return frame.iloc[judged.quality[judged.completed].argsort(kind="stable")].reset_index(drop=True)

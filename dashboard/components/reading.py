@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from mrisynth.errors import MrisynthError, UsageError
-from mrisynth.results.index import Index, open_index, read_index
+from mrisynth.results.index import Index, Indexer, read_index
 from mrisynth.results.leaderboard import ranking as rank
 from mrisynth.results.slices import Floats, ShownSlices, StoredSlices, read_shown, read_slices, read_stored
 from mrisynth.results.store import SweepDirectory, list_sweeps, read_yaml
@@ -39,11 +40,19 @@ def sweeps(folder: Path) -> dict[str, SweepDirectory]:
 
 def load_index(sweep: SweepDirectory) -> Index:
     """The sweep's index as it stands now."""
-    stamp = _stamp(sweep.index / "manifest.json")
     try:
-        return _kept_index(str(sweep.root), stamp)
+        return _last(str(sweep.root)).read(sweep)
     except MrisynthError:
-        return open_index(sweep)
+        return _built(str(sweep.root))
+
+
+def index_error(sweep: SweepDirectory) -> MrisynthError | None:
+    """Why the index that the driver wrote cannot be read, if so: then `load_index` makes one of the trials' folders."""
+    try:
+        _last(str(sweep.root)).read(sweep)
+    except MrisynthError as error:
+        return error
+    return None
 
 
 def asked(sweep: SweepDirectory) -> dict[str, Any]:
@@ -129,9 +138,19 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_ino
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _kept_index(root: str, stamp: tuple[int, int]) -> Index:
-    return read_index(SweepDirectory(Path(root)))
+class _Last:
+    """The last index read of one sweep. A driver writes one every few seconds: those before are let go."""
+
+    def __init__(self) -> None:
+        self._lock, self._stamp = Lock(), (0, 0)
+        self._index: Index | None = None
+
+    def read(self, sweep: SweepDirectory) -> Index:
+        with self._lock:
+            stamp = _stamp(sweep.index / "manifest.json")
+            if self._index is None or stamp != self._stamp:
+                self._index, self._stamp = read_index(sweep), stamp
+            return self._index
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)
@@ -143,6 +162,21 @@ def _kept_yaml(path: str, stamp: tuple[int, int]) -> dict[str, Any]:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
+def _last(root: str) -> _Last:
+    return _Last()
+
+
+@st.cache_resource(max_entries=4, ttl=5, show_spinner="Reading the trials' folders")
+def _built(root: str) -> Index:
+    return _indexer(root).build()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _indexer(root: str) -> Indexer:
+    return Indexer(SweepDirectory(Path(root)))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _kept_trials(_index: Index, sweep: str, written: str) -> pd.DataFrame:
     return _index.trials.to_pandas()
 

@@ -85,28 +85,32 @@ def edit_sweep(sweep: SweepDirectory, others: Iterable[SweepDirectory]) -> None:
     """The tags of a sweep, and a box in which they are changed; offered are those of the others too."""
     if said := st.session_state.pop(_FAILED, None):
         st.error(plain(said), icon=":material/error:")
+    key, mine = f"tags of the sweep {sweep.name}", sweep_tags(sweep)
     with st.container(horizontal=True, vertical_alignment="center"):
         badges(sweep)
-        with st.popover("Tags", icon=":material/label:"), st.form(f"tags of {sweep.name}", border=False):
-            mine = sweep_tags(sweep)
-            tags = st.multiselect(
+        with st.popover("Tags", icon=":material/label:"):
+            st.multiselect(
                 "Tags of this sweep",
                 sorted({*mine, *(tag for other in others for tag in sweep_tags(other))}),
                 list(mine),
-                key=f"tags of the sweep {sweep.name}",
+                key=key,
                 accept_new_options=True,
                 max_selections=MOST_TAGS,
-                help="Words by which the page Sweeps finds it; type a new one and press Enter.",
+                help="Words by which the page Sweeps finds it; type a new one and press Enter. They are kept at once.",
+                on_change=lambda: _try(lambda: set_tags(sweep, None, st.session_state[key])),
             )
-            if st.form_submit_button("Keep", icon=":material/save:"):
-                _keep(lambda: set_tags(sweep, None, tags))
 
 
 def _keep(*changes: Callable[[], object]) -> None:
     """Make the changes, and draw the page again with them."""
+    _try(*changes)
+    st.rerun()
+
+
+def _try(*changes: Callable[[], object]) -> None:
+    """Make the changes; the page says why where one was not kept."""
     try:
         for change in changes:
             change()
     except MrisynthError as error:
         st.session_state[_FAILED] = f"{error}."
-    st.rerun()

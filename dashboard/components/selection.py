@@ -6,6 +6,7 @@ What a URL says is only ever compared with what exists; it is never made into a 
 from collections.abc import Mapping
 
 import streamlit as st
+from components import trouble
 from components.words import plain
 
 from mrisynth.errors import NotFoundError
@@ -35,9 +36,10 @@ def chosen_sweep() -> SweepDirectory | None:
     """
     sweeps, asked = st.session_state["all sweeps"], st.query_params.get("sweep")
     if asked in sweeps:
+        trouble.warn(sweeps[asked])
         return sweeps[asked]
     if asked is not None:
-        raise NotFoundError(f"there is no sweep {asked!r} in this results folder; choose another one at the left")
+        raise NotFoundError(f"there is no sweep {asked[:80]!r} in this results folder; choose another one at the left")
     if sweeps:
         st.info("Choose a sweep at the left.", icon=":material/arrow_back:")
     else:
@@ -73,10 +75,10 @@ def chosen_trial(trials: list[int], labels: Mapping[int, str]) -> int | None:
         labels: how each is called.
     """
     asked = st.query_params.get("trial", "")
-    number = int(asked) if asked.isascii() and asked.isdigit() else None
-    if asked and number not in trials:
-        st.warning(f"There is no trial {plain(asked)} in this sweep.", icon=":material/search_off:")
-    st.session_state["chosen trial"] = number if number in trials else None
+    number = {str(trial): trial for trial in trials}.get(asked)
+    if asked and number is None:
+        st.warning(f"There is no trial {plain(asked[:80])} in this sweep.", icon=":material/search_off:")
+    st.session_state["chosen trial"] = number
     return st.selectbox(
         "Trial",
         trials,

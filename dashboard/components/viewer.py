@@ -6,7 +6,7 @@ import streamlit as st
 from components import reading
 from components.words import plain
 
-from mrisynth.errors import MrisynthError
+from mrisynth.errors import InvalidInputError, MrisynthError
 from mrisynth.results.pictures import Window, panel, png, shared_window
 from mrisynth.results.slices import Floats, ShownSlices
 from mrisynth.results.store import SweepDirectory
@@ -23,6 +23,14 @@ def show(sweep: SweepDirectory, trial: int) -> None:
     try:
         shown = reading.load_shown(sweep, subject)
         generated = reading.load_generated(sweep, trial, subject)
+    except InvalidInputError as error:
+        st.warning(
+            plain(
+                f"A picture cannot be shown: {error}. Copy it again from where the sweep ran, or choose another one."
+            ),
+            icon=":material/broken_image:",
+        )
+        return
     except MrisynthError as error:
         st.info("This trial has no pictures: they are written at each rung and at the end.", icon=":material/image:")
         with st.expander("What is missing"):

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 from components import learned, learned_charts, reading, words
 from components.parallel import NOT_THERE, parallel_options
-from components.selection import chosen_sweep
+from components.selection import chosen_sweep, no_trials
 from components.words import plain
 
 from mrisynth.results.index import Index
@@ -291,6 +291,9 @@ def _view(sweep: SweepDirectory) -> None:
     metric = left.selectbox("Metric", metrics, key="metric", bind="query-params")
     family = right.selectbox("Family", [ALL, *families(index)], key="in_family", bind="query-params")
     asked = Asked(sweep, index, metric, None if family == ALL else family)
+    if not index.trials.num_rows:
+        no_trials(sweep)
+        return
     if not judge(index, metric).completed.any():
         st.info(
             "No trial has completed with this metric yet. This page shows what the search learned: it begins with the "

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 from components import links, pairs, panels, profiles, reading, slicing, words
 from components.panels import Panel
-from components.selection import chosen_sweep
+from components.selection import chosen_sweep, no_trials
 from components.slicing import Chosen
 from components.words import plain
 
@@ -24,7 +24,7 @@ def _view(sweep: SweepDirectory) -> None:
     index = reading.load_index(sweep)
     rows = {row["trial"]: row for row in index.trials.to_pylist()}
     if not rows:
-        st.info("No trial has begun yet.", icon=":material/hourglass_empty:")
+        no_trials(sweep)
         return
     trials = _choose(index, rows)
     if not trials:

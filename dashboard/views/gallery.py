@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 from components import links, reading, slicing, tiles, words
-from components.selection import chosen_sweep, open_trial
+from components.selection import chosen_sweep, no_trials, open_trial
 from components.slicing import Chosen
 from components.tiles import Tile
 from components.words import plain
@@ -21,7 +21,7 @@ def _view(sweep: SweepDirectory) -> None:
     st.title(f"Gallery of {plain(sweep.name)}", anchor=False)
     index = reading.load_index(sweep)
     if not index.trials.num_rows:
-        st.info("No trial has begun yet.", icon=":material/hourglass_empty:")
+        no_trials(sweep)
         return
     st.fragment(_gallery)(sweep, index)
 

@@ -13,7 +13,7 @@ from components.words import plain
 from mrisynth import __version__
 from mrisynth.results import health
 from mrisynth.results.index import Index
-from mrisynth.results.records import read_mapping
+from mrisynth.results.records import moment, read_mapping
 from mrisynth.results.store import SweepDirectory, sweep_state
 from mrisynth.words import size_in_words
 
@@ -71,14 +71,13 @@ def _code(sweep: SweepDirectory) -> None:
 def _index(sweep: SweepDirectory, index: Index) -> None:
     manifest = index.manifest
     standing = read_mapping(sweep.index / "manifest.json").get("written") == manifest["written"]
-    written = words.ago(datetime.fromisoformat(manifest["written"]), datetime.now(UTC))
+    written = words.ago(when, datetime.now(UTC)) if (when := moment(manifest["written"])) else UNKNOWN
+    if not standing:
+        written = "not yet, or damaged: what is shown was read from the trials' folders"
     _facts(
         [
             ("form", f"version {manifest['schema_version']}, by mrisynth {manifest.get('program') or UNKNOWN}"),
-            (
-                "written",
-                written if standing else "not yet, or damaged: what is shown was read from the trials' folders",
-            ),
+            ("written", written),
             ("trials", f"{index.trials.num_rows:,}"),
             ("numbers by epoch", f"{index.history.num_rows:,}"),
             ("scores of subjects", f"{index.subjects.num_rows:,}"),

@@ -2,7 +2,7 @@
 
 import streamlit as st
 from components import alerts, charts, events, figures, reading, remarks, words
-from components.selection import chosen_sweep
+from components.selection import chosen_sweep, no_trials
 from components.words import plain
 
 from mrisynth.results.index import Index
@@ -25,9 +25,11 @@ def show(sweep: SweepDirectory, live: bool) -> None:
     found = status(sweep, index)
     figures.state_line(found["state"])
     figures.budget_bar(found)
-    figures.best_tiles(index, found["best"])
+    if index.trials.num_rows:
+        figures.best_tiles(index, found["best"])
     alerts.show(found["alerts"])
     if not index.trials.num_rows:
+        no_trials(sweep)
         _events(sweep)
         return
     left, right = st.columns([2, 1])
@@ -53,7 +55,7 @@ def _scores(index: Index) -> None:
         paper = metric in COUNTERPARTS and st.toggle("The paper", True, key="paper", bind="query-params", help=_GHOSTS)
     frame = charts.scored_frame(index, reading.trials_frame(index), metric, along=along, families=families)
     if frame.empty:
-        st.info("No trial has completed yet.", icon=":material/hourglass_empty:")
+        st.caption("The curve begins with the first trial that completes or is pruned.")
         return
     chart = charts.best_so_far(index, frame, metric, along=along, families=families, paper=paper)
     st.altair_chart(chart, key="scores", alt=f"{metric} of {len(frame)} trials by {along}, and the best so far")

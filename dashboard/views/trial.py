@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 from components import charts, figures, reading, remarks, viewer, words
-from components.selection import chosen_sweep, chosen_trial
+from components.selection import chosen_sweep, chosen_trial, no_trials
 from components.words import plain
 
 from mrisynth.results.index import Index
@@ -21,7 +21,7 @@ def _view(sweep: SweepDirectory) -> None:
     index = reading.load_index(sweep)
     rows = {row["trial"]: row for row in index.trials.to_pylist()}
     if not rows:
-        st.info("No trial has begun yet.", icon=":material/hourglass_empty:")
+        no_trials(sweep)
         return
     metric = first_objective(index)
     trial = chosen_trial(

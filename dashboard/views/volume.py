@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 from components import links, reading, volumes, words
-from components.selection import chosen_sweep
+from components.selection import chosen_sweep, no_trials
 from components.words import plain
 
 from mrisynth.errors import MrisynthError
@@ -18,7 +18,7 @@ def _view(sweep: SweepDirectory) -> None:
     index = reading.load_index(sweep)
     order = reading.ranking(index)
     if not order:
-        st.info("No trial has begun yet.", icon=":material/hourglass_empty:")
+        no_trials(sweep)
         return
     found = volumes.at_hand(sweep, order)
     asked = st.query_params.get("trial")

@@ -90,7 +90,13 @@ def _draw(answer: dict[str, Any]) -> Group:
     counted, best, rate, left = _summary(answer)
     lines = [Text(f"{answer['sweep']}: {answer['state']}", style="bold"), Text(f"trials  {counted}")]
     lines += [Text(line) for line in (best, rate and f"rate    {rate}", left) if line]
+    lines += [Text(f"{alert['severity']}: {alert['reason']} {alert['remedy']}") for alert in _grave(answer)]
     return Group(*lines, _budget(answer), *([_running(answer)] if answer["running"] else []))
+
+
+def _grave(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The alerts that cannot wait until the sweep has ended."""
+    return [alert for alert in answer["alerts"] if alert["severity"] != "info"]
 
 
 def _budget(answer: dict[str, Any]) -> Table:

@@ -12,7 +12,7 @@ from mrisynth.files import read_json, refuse_newer
 from mrisynth.results import forecast, index, notes, store
 from mrisynth.results.index import Index
 from mrisynth.results.notes import read_notes
-from mrisynth.results.records import read_mapping
+from mrisynth.results.records import moment, read_mapping
 from mrisynth.results.store import SweepDirectory, read_yaml
 
 _LISTED = 8
@@ -163,10 +163,4 @@ def _trials(numbers: list[int]) -> str:
 def _sign(kept: dict[str, Any]) -> Sign | None:
     if not kept:
         return None
-    try:
-        time = datetime.fromisoformat(kept["time"])
-    except (KeyError, ValueError, TypeError):
-        time = None
-    if time is not None and time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return Sign(str(kept.get("host", "?")), str(kept.get("pid", "?")), time)
+    return Sign(str(kept.get("host", "?")), str(kept.get("pid", "?")), moment(kept.get("time")))

@@ -5,7 +5,7 @@ Built from what the trials left on disk, finished or not; written whole by the d
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,25 @@ from mrisynth.files import digest, read_json, refuse_newer, write_json, write_wi
 from mrisynth.results.constraints import Bound, bounds
 from mrisynth.results.records import read_mapping, read_trial, stamp
 from mrisynth.results.store import SweepDirectory, TrialDirectory, read_yaml, timestamp
-from mrisynth.results.tables import PARAMETER, VALUE, Tables, TrialRows, can_split, join, rows_of, split
+from mrisynth.results.tables import (
+    PARAMETER,
+    VALUE,
+    Tables,
+    TrialRows,
+    can_split,
+    join,
+    rows_of,
+    split,
+    with_today_columns,
+)
 
 SCHEMA_VERSION = 1
-_TABLES = ("trials", "history", "subjects")
+# Table to the columns that every version wrote.
+_TABLES = {
+    "trials": {"trial", "outcome"},
+    "history": {"trial", "epoch", "key", "value"},
+    "subjects": {"trial", "subject", "metric", "value"},
+}
 _WRITTEN = b"written"
 # A driver replaces the files of an index one by one, in milliseconds; a reader that meets it in between looks again.
 _LOOKS, _PAUSE = 10, 0.02
@@ -142,6 +157,7 @@ def read_index(sweep: SweepDirectory) -> Index:
 
     Raises:
         NotFoundError: none was written yet.
+        NewerError: a newer mrisynth wrote it.
         InvalidInputError: it is broken; rebuilding repairs it.
     """
     for _ in range(_LOOKS):
@@ -149,7 +165,7 @@ def read_index(sweep: SweepDirectory) -> Index:
         if together:
             break
         time.sleep(_PAUSE)
-    return index
+    return replace(index, trials=with_today_columns(index.trials))
 
 
 def open_index(sweep: SweepDirectory) -> Index:
@@ -176,7 +192,7 @@ def _standing_rows(sweep: SweepDirectory) -> dict[int, TrialRows]:
 def _read(sweep: SweepDirectory) -> tuple[Index, bool]:
     """The index, and whether all its files were written together."""
     manifest = _checked_manifest(sweep.index / "manifest.json")
-    tables = [_read_table(sweep.index / f"{name}.parquet") for name in _TABLES]
+    tables = [_read_table(sweep.index / f"{name}.parquet", columns) for name, columns in _TABLES.items()]
     written = manifest["written"].encode()
     together = all((table.schema.metadata or {}).get(_WRITTEN) == written for table in tables)
     return Index(manifest, *tables), together
@@ -188,21 +204,26 @@ def _checked_manifest(path: Path) -> dict[str, Any]:
     except ValueError:
         raise InvalidInputError(f"{path} is not valid JSON") from None
     expected = {"sweep": str, "objectives": dict, "metrics": dict, "baselines": dict, "budget": dict, "written": str}
-    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), v) for k, v in expected.items()):
+    if not isinstance(manifest, dict):
         raise InvalidInputError(f"{path} is not the manifest of an index")
     if not isinstance(version := manifest.get("schema_version"), int):
         raise InvalidInputError(f"{path} is not the manifest of an index: its schema_version is {version}")
-    refuse_newer(path, version, SCHEMA_VERSION)
+    refuse_newer(path, version, SCHEMA_VERSION)  # first: a newer one may have other keys
+    if not all(isinstance(manifest.get(key), kind) for key, kind in expected.items()):
+        raise InvalidInputError(f"{path} is not the manifest of an index")
     return manifest
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Path, columns: set[str]) -> pa.Table:
     try:
-        return pq.ParquetFile(path).read()  # `read_table` imports all of pyarrow.dataset, which takes longer
+        table = pq.ParquetFile(path).read()  # `read_table` imports all of pyarrow.dataset, which takes longer
     except FileNotFoundError:
         raise NotFoundError(f"{path} does not exist") from None
     except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(f"{path} is not a table of an index: {error}") from None
+    if missing := columns - set(table.column_names):
+        raise InvalidInputError(f"{path} is not a table of an index: it lacks {', '.join(sorted(missing))}")
+    return table
 
 
 def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,7 +231,7 @@ def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, 
         asked = read_yaml(sweep.sweep_yaml)
     except MrisynthError:
         asked = {}
-    baselines = read_mapping(sweep.baselines)
+    baselines = {name: each for name, each in read_mapping(sweep.baselines).items() if _is_baseline(each)}
     return {
         "schema_version": SCHEMA_VERSION,
         "sweep": sweep.name,
@@ -226,3 +247,11 @@ def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, 
         "program": __version__,
         "written": timestamp(),
     }
+
+
+def _is_baseline(value: Any) -> bool:
+    """Whether it is {"values": {metric: value}, "subjects": {subject: {metric: value}}}, as baselines are written."""
+    if not isinstance(value, dict) or not isinstance(value.get("values"), dict):
+        return False
+    subjects = value.get("subjects")
+    return isinstance(subjects, dict) and all(isinstance(each, dict) for each in subjects.values())

@@ -105,7 +105,7 @@ def _fields(
         "generator_parameters": _integer(summary.get("generator_parameters")),
         "adversary_parameters": _integer(summary.get("adversary_parameters")),
         "started": started,
-        "ended": _moment(outcome.get("time")) if ended else None,
+        "ended": moment(outcome.get("time")) if ended else None,
         "rung": _integer(outcome.get("rung")),
         "host": _text(epochs[-1].get("host")) if epochs else None,
         "config": json.dumps(config, sort_keys=True, separators=(",", ":")) if config else None,
@@ -160,7 +160,7 @@ def _started(attempts: Path) -> datetime | None:
         files = sorted(attempts.glob("[!.]*.json"))
     except OSError:
         return None
-    moments = [moment for file in files if (moment := _moment(read_mapping(file).get("started")))]
+    moments = [found for file in files if (found := moment(read_mapping(file).get("started")))]
     return min(moments, default=None)
 
 
@@ -185,12 +185,13 @@ def _family(config: Mapping[str, Any], adversary: str | None) -> str | None:
     return "cnn" if adversary in (None, "none") else "gan"
 
 
-def _moment(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime | None:
+    """A moment as files of ours hold it, ISO 8601, in UTC where it names no zone; None where it is something else."""
     try:
-        moment = datetime.fromisoformat(value)
+        found = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _numbers(mapping: Any) -> dict[Any, float]:

@@ -243,7 +243,9 @@ def list_sweeps(results: Path) -> list[SweepDirectory]:
     try:
         folders = sorted(results.iterdir())
     except OSError as error:
-        raise NotFoundError(f"the results folder {results} cannot be read: {error.strerror}") from None
+        raise NotFoundError(
+            f"the results folder {results} cannot be read: {error.strerror}; name the folder that holds your sweeps"
+        ) from None
     return [sweep for sweep in map(SweepDirectory, folders) if sweep.sweep_yaml.is_file()]
 
 
@@ -315,7 +317,8 @@ def running_nodes(sweep: SweepDirectory) -> dict[str, list[int]]:
     if sweep_state(sweep) != "running":
         return {}
     nodes = read_json(sweep.heartbeat).get("nodes", {})
-    return nodes if isinstance(nodes, dict) else {}
+    pairs = nodes.items() if isinstance(nodes, dict) else ()
+    return {node: trials for node, trials in pairs if isinstance(trials, list)}
 
 
 def sweep_state(sweep: SweepDirectory, *, now: datetime | None = None) -> State:

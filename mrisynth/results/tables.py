@@ -117,6 +117,14 @@ def can_split(tables: Tables) -> bool:
     return set(_FIELDS) <= set(tables.trials.column_names)
 
 
+def with_today_columns(trials: pa.Table) -> pa.Table:
+    """A table of trials as today's would be: what an older version did not write is empty."""
+    for name, kind in _FIELDS.items():
+        if name not in trials.column_names:
+            trials = trials.append_column(name, pa.nulls(trials.num_rows, kind))
+    return trials
+
+
 def _trials(rows: list[TrialRows]) -> pa.Table:
     columns: dict[str, pa.Array] = {
         name: pa.array([each.fields.get(name) for each in rows], type) for name, type in _FIELDS.items()
