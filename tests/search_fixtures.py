@@ -56,6 +56,14 @@ STUB = "stub_trial:train_stub"
 StubConfig, suggest_stub = ToyConfig, suggest_toy
 
 
+class StubOfFamily(StubConfig):
+    """A stub of the family that it says: a forest, or a network."""
+
+    @property
+    def family(self) -> str:
+        return str(self.values["family"])
+
+
 def make_plan(tmp: Path, **changes: Any) -> Plan:
     """Six trials of the stub space."""
     values = {"objectives": {"psnr": "maximize"}, "suggest": suggest_stub, "store": tmp, "budget": Budget(trials=6)}

@@ -1,7 +1,7 @@
 """A search over nodes of which only one has a GPU: networks run there, forests on the other one, at the same time."""
 
 import pytest
-from search_fixtures import StubConfig, make_plan, make_sweep, open_conductor, outcomes, suggest_stub
+from search_fixtures import StubOfFamily, make_plan, make_sweep, open_conductor, outcomes, suggest_stub
 
 from mrisynth.results.index import Indexer
 from mrisynth.results.store import read_events
@@ -10,14 +10,6 @@ from mrisynth.search.index_writer import IndexWriter
 from mrisynth.search.settings import Budget
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
-
-
-class Kind(StubConfig):
-    """A stub that is a forest or a network."""
-
-    @property
-    def family(self):
-        return self.values["family"]
 
 
 @pytest.fixture
@@ -44,7 +36,7 @@ def nodes(monkeypatch, workers_find_stub):
 def suggest(trial):
     """More networks than there are GPUs before the last forest; no trial goes on before three have begun."""
     family = ["forest", "cnn", "gan", "forest"][trial.number]
-    return Kind({**suggest_stub(trial).values, "family": family, "meet": 3, "wait": 0.05})
+    return StubOfFamily({**suggest_stub(trial).values, "family": family, "meet": 3, "wait": 0.05})
 
 
 def test_forests_run_where_no_gpu_is_while_networks_have_the_gpu(tmp_path, nodes):

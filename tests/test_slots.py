@@ -1,20 +1,12 @@
 """Places on a cluster whose nodes differ; stubs are networks, or forests that need no GPU."""
 
 import pytest
-from search_fixtures import StubConfig, make_plan, make_sweep, open_conductor, outcomes, suggest_stub
+from search_fixtures import StubOfFamily, make_plan, make_sweep, open_conductor, outcomes, suggest_stub
 
 from mrisynth.search.judge import LiveTrial
 from mrisynth.search.packing import Packing
 from mrisynth.search.settings import Budget
 from mrisynth.search.slots import AHEAD, Slot, Slots
-
-
-class Kind(StubConfig):
-    """A stub of the family that it says."""
-
-    @property
-    def family(self):
-        return self.values["family"]
 
 
 @pytest.fixture
@@ -23,7 +15,7 @@ def sweep(tmp_path):
 
 
 def trial(family, **values):
-    return LiveTrial(Kind({"family": family, **values}), {})
+    return LiveTrial(StubOfFamily({"family": family, **values}), {})
 
 
 @pytest.fixture
@@ -46,14 +38,14 @@ def test_networks_share_the_gpus_and_leave_the_rest_to_forests(slots):
     assert slots.take(0, trial("cnn")) == Slot(1.0)
     assert slots.take(1, trial("gan")) is None
     assert slots.take(2, trial("forest")).node == "large"
-    slots.packing.note(Kind({"family": "cnn"}).dump(), 20, 80)
+    slots.packing.note(StubOfFamily({"family": "cnn"}).dump(), 20, 80)
     slots.free(0)
     assert slots.take(1, trial("cnn")) == slots.take(0, trial("cnn")) == Slot(0.3333)
     assert slots.take(3, trial("cnn")) is None, "the GPU has room, its node no core"
 
 
 def test_a_trial_that_needs_more_than_its_kind_waits_for_that(slots):
-    slots.packing.note(Kind({"family": "cnn"}).dump(), 20, 80)
+    slots.packing.note(StubOfFamily({"family": "cnn"}).dump(), 20, 80)
     assert slots.take(0, trial("cnn"))
     whole = trial("cnn")
     whole.needs = 1.0
@@ -87,7 +79,7 @@ def conduct(sweep, slots, kinds, **budget):
     """A conductor whose trials are of these kinds, one after the other."""
 
     def suggest(trial):
-        return Kind({**suggest_stub(trial).values, "family": kinds[trial.number % len(kinds)]})
+        return StubOfFamily({**suggest_stub(trial).values, "family": kinds[trial.number % len(kinds)]})
 
     plan = make_plan(sweep.root, suggest=suggest, budget=Budget(**budget), forests=True)
     conductor = open_conductor(sweep, plan)
