@@ -16,8 +16,11 @@ from mrisynth.search.settings import SamplerName
 POPULATION = 20
 """Completed trials of a generation of NSGA-II: few, because a sweep completes dozens rather than thousands."""
 
-REDRAWS, RANDOM_REDRAWS = 8, 32
+REDRAWS, RANDOM_REDRAWS = 16, 24
 """How often a point is drawn again that was tried before: by the sampler itself, and then at random."""
+
+CANDIDATES, AGAIN = 24, 4
+"""Of how many points that resemble the good ones TPE takes the best; when it draws again, fewer, so that it differs."""
 
 
 class SeededSampler(BaseSampler):
@@ -51,7 +54,8 @@ class SeededSampler(BaseSampler):
             if not _is_tried(study, trial, drawn):
                 break
             name: SamplerName = "tpe" if redraw < REDRAWS else "random"
-            sampler = make_sampler(name, derive_seed(self._seed, trial.number, "again", redraw))
+            seed = derive_seed(self._seed, trial.number, "again", redraw)
+            sampler = make_sampler(name, seed, candidates=AGAIN)
             if name == "tpe":
                 drawn = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
             else:
@@ -69,7 +73,7 @@ class SeededSampler(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
+def make_sampler(name: SamplerName, seed: int, *, candidates: int = CANDIDATES) -> BaseSampler:
     """Optuna's sampler of that name; TPE with conditional parameters (`group`) and a mind for what runs.
 
     A grid's points are queued whole (see `grid`); what a named trial leaves open is drawn at random then.
@@ -80,7 +84,7 @@ def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
         return NSGAIISampler(population_size=POPULATION, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_ei_candidates=candidates)
 
 
 def derive_seed(*parts: int | str) -> int:
