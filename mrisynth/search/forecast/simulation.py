@@ -25,8 +25,11 @@ _NOISE = 0.5
 GOOD = 0.1
 """The share of the trials so far that TPE takes for the good ones."""
 
-LIKENESS, INHERITED = 0.6, 0.6
+LIKENESS, INHERITED = 0.9, 0.9
 """How many of the trials that it suggests are like one of them, and how much of their quality they then have."""
+
+COSTLY = 0.3
+"""How much costly trials are the better ones: the correlation of quality with the logarithm of the cost in a family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
     events: list[tuple[float, int, int, int, int | None]] = [(0.0, next(ids), s, -1, None) for s in range(rules.slots)]
     heapq.heapify(events)
     standings: list[Standing] = []
-    courses, quality = list(courses), generator.standard_normal(len(courses))
+    courses, quality = list(courses), _draw_quality(courses, generator)
     begun = pruned = 0
     spent = disk = end = 0.0
     while events:
@@ -115,6 +118,18 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
         spent, disk = spent + took, disk + (then - epoch) * 2 * RECORD_BYTES
         heapq.heappush(events, (now + took, next(ids), slot, trial, then))
     return Run(end, spent, disk, begun, pruned)
+
+
+def _draw_quality(courses: Sequence[Course], generator: np.random.Generator) -> NDArray[np.float64]:
+    """How good each trial is within its family, in standard deviations."""
+    quality, costs = generator.standard_normal(len(courses)), np.array([math.log(each.epoch) for each in courses])
+    for family in {each.family for each in courses}:
+        members = np.array([each.family == family for each in courses])
+        spread = float(np.std(costs[members]))
+        if spread > 0:
+            dear = (costs[members] - np.mean(costs[members])) / spread
+            quality[members] = COSTLY * dear + math.sqrt(1 - COSTLY**2) * quality[members]
+    return quality
 
 
 def _one_of_the_good(quality: NDArray[np.float64], generator: np.random.Generator) -> int:
