@@ -12,8 +12,10 @@ from streamlit.runtime.media_file_storage import MediaFileKind
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.testing.v1 import AppTest
 
+from mrisynth.files import write_json
 from mrisynth.results.index import read_index
 from mrisynth.results.leaderboard import top
+from mrisynth.results.lineage import repeat_command
 from mrisynth.results.notes import read_notes, set_star, set_tags, set_text
 from mrisynth.results.pictures import panel, png, shared_window
 from mrisynth.results.store import read_slices, read_yaml, write_heartbeat, write_yaml
@@ -404,6 +406,39 @@ def test_the_curves_are_the_history(sweep, visit):
     expected = {("train", epoch): 1 / epoch for epoch in (1, 2, 3, 4)}
     expected |= {("validation", epoch): 1 / epoch + 0.1 for epoch in (1, 2, 3, 4)}
     assert {(row["part"], row["epoch"]): row["value"] for row in curve} == pytest.approx(expected)
+
+
+def test_where_a_worker_took_the_trial_up_again_its_curves_are_marked(sweep, visit):
+    write_json(
+        sweep.trial(0).attempts / "second.json", {"host": "b", "from_epoch": 2, "started": "2027-01-01T00:00:00Z"}
+    )
+    app = visit("trial", sweep="first", trial="0")
+    assert [{"epoch": 2.0}] in chart_data(app, 0)
+    assert any("another worker took the trial up, after epoch 2" in text for text in texts(app, "caption"))
+    hosts = next(each.value["host"] for each in app.dataframe if "host" in each.value)
+    assert list(hosts)[-1] == "b"
+
+
+def test_a_trial_is_compared_with_the_best_and_with_the_named_one_most_like_it(sweep, visit):
+    app = visit("trial", sweep="first", trial="0")
+    table = next(each.value for each in app.dataframe if any("best" in str(name) for name in each.value))
+    rows = {row["trial"]: row for row in read_index(sweep).trials.to_pylist()}
+    best = top(read_index(sweep), k=1)[0]["trial"]
+    assert list(table) == ["setting", "trial 0", f"best: trial {best}", f"named {rows[1]['name']}: trial 1"]
+    shown = table.set_index("setting")["trial 0"]
+    assert len(shown) > 0
+    for path, value in shown.items():
+        own, other = rows[0][f"param.{path}"], rows[best][f"param.{path}"]
+        assert own != other
+        assert value == (f"{own:.6g}" if isinstance(own, float) else str(own or ""))
+
+
+def test_a_trial_says_how_to_train_it_again(sweep, visit):
+    write_json(sweep.lineage, {"schema_version": 1, "command": ["mrisynth", "sweep", "cnn", "--data", "/lab/store"]})
+    app = visit("trial", sweep="first", trial="1")
+    command = next(each.value for each in app.code if each.value.startswith("mrisynth train"))
+    assert command == repeat_command(sweep, 1)
+    assert "--data /lab/store" in command
 
 
 def address_of(picture):

@@ -1,5 +1,7 @@
 """Charts: each a function from a table to an Altair chart, so that its data can be checked."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 from components import words
@@ -108,15 +110,28 @@ def running(frame: pd.DataFrame, title: str) -> alt.Chart:
     )
 
 
-def loss(frame: pd.DataFrame, title: str, *, logarithmic: bool) -> alt.Chart:
-    """One quantity of one trial over its epochs: columns epoch, part, value."""
+def loss(
+    frame: pd.DataFrame, title: str, marks: Sequence[int] = (), *, logarithmic: bool
+) -> alt.Chart | alt.LayerChart:
+    """One quantity of one trial over its epochs: columns epoch, part, value.
+
+    Args:
+        frame: what is drawn.
+        title: what it is called.
+        marks: epochs after which a dashed line stands.
+        logarithmic: whether the quantity's axis is, where all of it is positive.
+    """
     parts = alt.Scale(
         domain=["train", "train_eval", "validation", "scores"], range=["#3b82d6", "#7b6fc4", "#e07b39", "#2e9e5b"]
     )
     present = list(dict.fromkeys(frame["part"]))
     colour = alt.Color("part:N", scale=parts, legend=alt.Legend(orient="bottom", title=None, values=present))
     chart = _curve(frame, title, logarithmic=logarithmic and bool((frame["value"] > 0).all()))
-    return chart.encode(colour, tooltip=["part:N", "epoch:Q", "value:Q"]).properties(height=280)
+    curves = chart.encode(colour, tooltip=["part:N", "epoch:Q", "value:Q"]).properties(height=280)
+    if not marks:
+        return curves
+    rules = alt.Chart(pd.DataFrame({"epoch": list(marks)}, dtype=float)).mark_rule(strokeDash=[4, 4], color="#808890")
+    return alt.layer(rules.encode(alt.X("epoch:Q")), curves)
 
 
 def _curve(frame: pd.DataFrame, title: str, *, logarithmic: bool = False) -> alt.Chart:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
-from components import links, pairs, panels, profiles, reading, slicing, words
+from components import lineage, links, pairs, panels, profiles, reading, slicing, words
 from components.panels import Panel
 from components.selection import chosen_sweep, no_trials
 from components.slicing import Chosen
@@ -149,22 +148,11 @@ def _download(sweep: SweepDirectory, found: list[Panel], chosen: Chosen, referen
 
 def _settings(rows: list[dict[str, Any]]) -> None:
     """Only the parameters in which these trials differ."""
-    settings = [name for name in rows[0] if name.startswith("param.")]
-    table = {
-        name.removeprefix("param."): [_said(row[name]) for row in rows]
-        for name in settings
-        if any(row[name] != rows[0][name] for row in rows)
-    }
-    if not table:
+    table = lineage.difference_table(rows, [f"trial {row['trial']}" for row in rows])
+    if table.empty:
         st.caption("These trials have the same settings." if len(rows) > 1 else "Choose a second trial.")
-        return
-    columns = [f"trial {row['trial']}" for row in rows]
-    frame = pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("setting").reset_index()
-    st.dataframe(frame, hide_index=True)
-
-
-def _said(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    else:
+        st.dataframe(table, hide_index=True)
 
 
 if sweep := chosen_sweep():

@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from components import charts, figures, reading, remarks, viewer, words
+from components import charts, figures, lineage, reading, remarks, viewer, words
 from components.selection import chosen_sweep, chosen_trial, no_trials
 from components.words import plain
 
 from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import BASELINES, breaking, first_objective, gains
+from mrisynth.results.lineage import resume_points
 from mrisynth.results.store import SweepDirectory, TrialDirectory, sweep_state
 
 LOG_LINES, LOG_BYTES, COLUMNS = 60, 20_000, 3
@@ -30,10 +31,11 @@ def _view(sweep: SweepDirectory) -> None:
     query = {**st.session_state.get("trials query", {}), "sweep": sweep.name}
     st.page_link("views/trials.py", label="Back to the trials", icon=":material/arrow_back:", query_params=query)
     if trial is not None:
-        _show(sweep, index, rows[trial])
+        _show(sweep, index, rows, trial)
 
 
-def _show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
+def _show(sweep: SweepDirectory, index: Index, rows: dict[int, dict[str, Any]], trial: int) -> None:
+    row = rows[trial]
     st.markdown(f"**{words.ending(row, sweep_state(sweep))}**")
     for text in (row["name"], row["message"]):
         if text:
@@ -50,11 +52,16 @@ def _show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
         st.caption(f"This trial was stopped early: these are the scores after {row['rung'] or row['epochs']} epochs.")
     _scores(index, row["trial"])
     st.subheader("Curves", anchor=False)
-    _curves(index, row["trial"])
+    _curves(sweep, index, trial)
     st.subheader("Remarks", anchor=False)
     remarks.edit(sweep, row["trial"])
+    st.subheader("Settings that differ", anchor=False)
+    best = next((each for each in reading.ranking(index) if rows[each]["outcome"] == "completed"), None)
+    lineage.show_differences(rows, trial, best)
     st.subheader("Settings", anchor=False)
     _settings(sweep, row)
+    st.subheader("Where it comes from", anchor=False)
+    lineage.show(sweep, index, row)
 
 
 def _tiles(index: Index, row: dict[str, Any]) -> None:
@@ -88,7 +95,7 @@ def _scores(index: Index, trial: int) -> None:
     )
 
 
-def _curves(index: Index, trial: int) -> None:
+def _curves(sweep: SweepDirectory, index: Index, trial: int) -> None:
     history = reading.history_frame(index, [trial])
     if history.empty:
         st.caption("No epoch has ended yet.")
@@ -98,9 +105,13 @@ def _curves(index: Index, trial: int) -> None:
         words.metric_label(index, name) if part == "scores" else f"{name} (loss)"
         for part, name in zip(history["part"], history["name"], strict=True)
     ]
+    marks = resume_points(sweep.trial(trial))
+    if marks:
+        epochs = f"epoch{'s' * (len(marks) > 1)} {', '.join(map(str, marks))}"
+        st.caption(f"Dashed: another worker took the trial up, after {epochs}.")
     columns = st.columns(COLUMNS)
     for position, (title, frame) in enumerate(history.groupby("title", sort=True)):
-        chart = charts.loss(frame, str(title), logarithmic=logarithmic)
+        chart = charts.loss(frame, str(title), marks, logarithmic=logarithmic)
         columns[position % COLUMNS].altair_chart(chart, key=f"curve of {title}")
 
 
