@@ -48,7 +48,7 @@ from mrisynth.training.loop import EpochLosses, TrainingState, find_device, prep
 
 Record = dict[str, Any]
 
-CHECKPOINT_COST = 0.01
+CHECKPOINT_COST = 0.005
 """The share of a trial's time that checkpoints between its rungs may cost; what is trained since the last one is
 trained again after a kill."""
 
