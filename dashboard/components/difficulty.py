@@ -71,7 +71,7 @@ def show(index: Index, metric: str) -> None:
             tooltip=["subject:N", "kind:N", "trial:Q", alt.Tooltip("value:Q", format=".4f")],
         )
     )
-    st.altair_chart(alt.layer(spans, marks).properties(height=60 + 32 * len(order)), key="difficulty")
+    st.altair_chart(alt.layer(spans, marks).properties(height=alt.Step(32)), key="difficulty")
     trials = {kind: of["trial"].iloc[0] for kind, of in table.groupby("kind") if kind != "low (identity)"}
     named = ", ".join(f"{kind} is trial {int(trials[kind])}" for kind in ("best", "median", "worst") if kind in trials)
     st.caption(f"Of the completed trials, {named}. The hardest subject of the median trial stands at the top.")
