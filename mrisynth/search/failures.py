@@ -73,7 +73,7 @@ def explain(exception: Exception | None) -> Failure:
     """What an exception of Ray's means for the trial."""
     text = " ".join(str(exception or "").split())
     if isinstance(exception, KilledForMemoryError):
-        return _explain_memory(exception, text)
+        return _explain_memory(exception)
     if any(word in text for word in _NODE):
         return Failure("node", "the node on which it ran died, or was cut off")
     if isinstance(exception, RayTaskError):
@@ -81,12 +81,13 @@ def explain(exception: Exception | None) -> Failure:
     return Failure()
 
 
-def _explain_memory(killed: KilledForMemoryError, text: str) -> Failure:
+def _explain_memory(killed: KilledForMemoryError) -> Failure:
     """Whose fault it is that the monitor ended a worker: it ends the youngest ones first, whatever they take."""
     used = {actor: float(gigabytes) for actor, gigabytes in _CONSIDERED.findall(killed.said)}
     own, node = used.get(killed.actor, used.get("")), _FULL.search(killed.said)
     if own is None or node is None:
-        return Failure("out of memory", f"Ray's memory monitor ended its worker: {text[:300]}")
+        said = " ".join(killed.said.split())
+        return Failure("out of memory", f"Ray's memory monitor ended its worker: {said[:300]}")
     most = max(used.values())
     where = f"on a node of which {node[1]} of {node[2]} GB were in use"
     if own < most / 2:
@@ -97,9 +98,8 @@ def _explain_memory(killed: KilledForMemoryError, text: str) -> Failure:
 
 def _actor_id(manager: RayActorManager, concerned: Any) -> str:
     """The id of the actor that failed, or whose task did; empty where the manager has forgotten it."""
-    actor, _ = manager._live_actors_to_ray_actors_resources.get(
-        getattr(concerned, "_tracked_actor", concerned), (None, None)
-    )
+    tracked = getattr(concerned, "_tracked_actor", concerned)
+    actor, _ = manager._live_actors_to_ray_actors_resources.get(tracked, (None, None))
     return str(actor._actor_id.hex()) if actor is not None else ""
 
 
@@ -113,8 +113,8 @@ def watch() -> Iterator[Failures]:
         def call(self: Any, *concerned: Any, exception: Exception, **named: Any) -> None:
             failures.current = exception
             if isinstance(exception, OutOfMemoryError):
-                actor = _actor_id(self, next(iter([*concerned, *named.values()])))
-                failures.current = KilledForMemoryError(str(exception), actor)
+                failed = (*concerned, *named.values())[0]  # the actor or its task, however Tune passes it
+                failures.current = KilledForMemoryError(str(exception), _actor_id(self, failed))
             try:
                 original(self, *concerned, exception=failures.current, **named)
             finally:
