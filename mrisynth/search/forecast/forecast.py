@@ -36,9 +36,6 @@ DRAWS = 100
 UNLEARNED = {"tpe": 10, "random": DRAWS}
 """How many trials a sampler draws at random before it learns from the others: the same whatever comes out."""
 
-LEARNING = ("tpe",)
-"""The samplers of which the forecast knows how they learn."""
-
 RUNS = 40
 """Sweeps that are run through in thought."""
 
@@ -123,9 +120,10 @@ def forecast(
         raise InvalidInputError(f"nothing of this space could be tried: {'; '.join(failed.values())}")
     known = [(config, work) for config, work in worked if branch_of(config) in branches]
     first = sum(branch_of(config) in branches and _work(config) is not None for config in certain)
-    whole, learns = len(space.published), space.sampler in LEARNING
-    bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=whole)
-    bare = replace(bare, unlearned=whole + UNLEARNED[space.sampler] if learns else None)
+    whole = len(space.published)
+    # How the other samplers learn, if they do, the simulation does not know.
+    unlearned = whole + UNLEARNED["tpe"] if space.sampler == "tpe" else None
+    bare = Rules(space.budget, slots, cores=space.resources.cpu, gpu=gpu, whole=whole, unlearned=unlearned)
     rules = replace(bare, **space.pruner.model_dump()) if space.pruner else bare
     count = _count(space, len(known))
     sweep = partial(_simulate, known, branches, first=first, count=count, seed=seed)

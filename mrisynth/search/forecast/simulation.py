@@ -21,14 +21,13 @@ from mrisynth.training.trial import CHECKPOINT_COST
 _NOISE = 0.5
 """How much a trial's value on a rung deviates from its quality, in standard deviations of the quality."""
 
-
-GOOD = 0.1
+_GOOD = 0.1
 """The share of the trials so far that TPE takes for the good ones."""
 
-LIKENESS, INHERITED = 0.9, 0.9
+_LIKENESS, _INHERITED = 0.9, 0.9
 """How many of the trials that it suggests are like one of them, and how much of their quality they then have."""
 
-COSTLY = 0.3
+_COSTLY = 0.3
 """How much costly trials are the better ones: the correlation of quality with the logarithm of the cost in a family."""
 
 
@@ -43,7 +42,7 @@ class Rules:
         cores: CPU cores a trial, for the budget of core-hours.
         gpu: share of a GPU a trial.
         whole: the first so many trials are named ones, which no rung stops.
-        unlearned: how many trials are drawn before the sampler learns from them; None where it never does.
+        unlearned: how many trials, one at least, are drawn before the sampler learns from them; None: it never does.
     """
 
     budget: Budget
@@ -91,10 +90,10 @@ def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Gener
             if begun >= len(courses) or _is_spent(rules, spent, now):
                 continue
             trial, epoch, begun = begun, 0, begun + 1
-            if rules.unlearned is not None and trial >= max(rules.unlearned, 1) and generator.random() < LIKENESS:
+            if rules.unlearned is not None and trial >= rules.unlearned and generator.random() < _LIKENESS:
                 good = _one_of_the_good(quality[:trial], generator)
                 courses[trial] = courses[good]
-                quality[trial] = INHERITED * quality[good] + math.sqrt(1 - INHERITED**2) * quality[trial]
+                quality[trial] = _INHERITED * quality[good] + math.sqrt(1 - _INHERITED**2) * quality[trial]
             now, spent, disk = now + courses[trial].begin, spent + courses[trial].begin, disk + courses[trial].disk
         else:
             end = max(end, now)
@@ -128,13 +127,13 @@ def _draw_quality(courses: Sequence[Course], generator: np.random.Generator) -> 
         spread = float(np.std(costs[members]))
         if spread > 0:
             dear = (costs[members] - np.mean(costs[members])) / spread
-            quality[members] = COSTLY * dear + math.sqrt(1 - COSTLY**2) * quality[members]
+            quality[members] = _COSTLY * dear + math.sqrt(1 - _COSTLY**2) * quality[members]
     return quality
 
 
 def _one_of_the_good(quality: NDArray[np.float64], generator: np.random.Generator) -> int:
     """One of the best trials so far."""
-    good = np.argsort(-quality)[: math.ceil(GOOD * len(quality))]
+    good = np.argsort(-quality)[: math.ceil(_GOOD * len(quality))]
     return int(generator.choice(good))
 
 
