@@ -43,7 +43,7 @@ def last_sign(sweep: SweepDirectory) -> Sign | None:
 
 def lease(sweep: SweepDirectory) -> Sign | None:
     """Who took the sweep last, and when; None where nobody has."""
-    return _sign(read_mapping(sweep.root / "lease.json"))
+    return _sign(read_mapping(sweep.lease))
 
 
 def free_space(folder: Path) -> int | None:
@@ -120,7 +120,7 @@ def _unreadable(sweep: SweepDirectory) -> Iterator[str]:
         refuse_newer(sweep.sweep_yaml, version, store.SCHEMA_VERSION)
     except MrisynthError as error:
         yield str(error)
-    for path in (sweep.heartbeat, sweep.lineage, sweep.baselines, sweep.root / "lease.json"):
+    for path in (sweep.heartbeat, sweep.lineage, sweep.baselines, sweep.lease):
         try:
             whole = isinstance(read_json(path), dict)
         except NotFoundError:

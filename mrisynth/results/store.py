@@ -200,6 +200,11 @@ class SweepDirectory:
         return self.root / "control"
 
     @property
+    def lease(self) -> Path:
+        """The one driver that may write: its token, and where it runs."""
+        return self.root / "lease.json"
+
+    @property
     def notes(self) -> Path:
         """What people wrote about the trials."""
         return self.root / "notes.json"

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -106,7 +105,7 @@ class Lease:
     def take(self) -> None:
         """Write down that the sweep is ours."""
         holder = {"token": self._token, "pid": os.getpid(), "host": socket.gethostname(), "time": timestamp()}
-        write_json(_path(self.sweep), {"schema_version": 1, **holder})
+        write_json(self.sweep.lease, {"schema_version": 1, **holder})
 
     def end(self) -> None:
         """Give the last sign of life, which says how it ended.
@@ -126,7 +125,7 @@ class Lease:
     def _look(self) -> None:
         """See whose lease stands; one that is gone is nobody's."""
         with contextlib.suppress(NotFoundError):
-            self.lost = read_json(_path(self.sweep))["token"] != self._token
+            self.lost = read_json(self.sweep.lease)["token"] != self._token
         if self.lost:
             self._asked.set()
 
@@ -255,7 +254,7 @@ def _state_before(beat: dict[str, Any] | None) -> State:
 
 
 def _holder(sweep: SweepDirectory) -> str:
-    holder = read_json(_path(sweep))
+    holder = read_json(sweep.lease)
     return f"process {holder['pid']} on {holder['host']} has it since {holder['time']}"
 
 
@@ -268,11 +267,6 @@ def _last_beat(sweep: SweepDirectory) -> dict[str, Any] | None:
     except (NotFoundError, FileNotFoundError):
         return None
     return {**beat, "age": max(0.0, age)}
-
-
-def _path(sweep: SweepDirectory) -> Path:
-    """The file that names the one driver that may write."""
-    return sweep.root / "lease.json"
 
 
 def _restore(handlers: list[tuple[signal.Signals, Any]]) -> None:
