@@ -12,9 +12,8 @@ from mrisynth.results.published import COUNTERPARTS, published_values
 
 _OUTCOME_COLOUR = alt.Scale(domain=list(words.COLOURS), range=list(words.COLOURS.values()))
 _OUTCOME_SHAPE = alt.Scale(domain=["completed", "pruned"], range=["circle", "triangle-down"])
-_FAMILY_COLOUR = alt.Scale(
-    domain=["cnn", "gan", "forest", "unknown"], range=["#0072b2", "#d55e00", "#009e73", "#808890"]
-)
+_GREY = "#808890"
+_FAMILY_COLOUR = alt.Scale(domain=["cnn", "gan", "forest", "unknown"], range=["#0072b2", "#d55e00", "#009e73", _GREY])
 _HEIGHT = 340
 ALONG = {"trial number": "trial", "time": "time (UTC)", "cost": "core-hours spent by all trials"}
 """Along what trials are laid, and what the axis is called."""
@@ -97,7 +96,7 @@ def outcomes(counts: dict[str, int]) -> alt.LayerChart:
     down = alt.Y("outcome:N", sort=list(counts), title=None)
     colour = alt.Color("outcome:N", scale=_OUTCOME_COLOUR, legend=None)
     bars = alt.Chart(frame).mark_bar().encode(across, down, colour, tooltip=["outcome:N", "trials:Q"])
-    numbers = alt.Chart(frame).mark_text(align="left", dx=4, color="#808890").encode(across, down, text="trials:Q")
+    numbers = alt.Chart(frame).mark_text(align="left", dx=4, color=_GREY).encode(across, down, text="trials:Q")
     return alt.layer(bars, numbers).properties(height=_HEIGHT)
 
 
@@ -130,7 +129,7 @@ def loss(
     curves = chart.encode(colour, tooltip=["part:N", "epoch:Q", "value:Q"]).properties(height=280)
     if not marks:
         return curves
-    rules = alt.Chart(pd.DataFrame({"epoch": list(marks)}, dtype=float)).mark_rule(strokeDash=[4, 4], color="#808890")
+    rules = alt.Chart(pd.DataFrame({"epoch": list(marks)}, dtype=float)).mark_rule(strokeDash=[4, 4], color=_GREY)
     return alt.layer(rules.encode(alt.X("epoch:Q")), curves)
 
 
@@ -158,12 +157,12 @@ def _baselines(index: Index, metric: str) -> list[alt.Chart]:
         return []
     rule = (
         alt.Chart(frame)
-        .mark_rule(strokeDash=[6, 4], color="#808890")
+        .mark_rule(strokeDash=[6, 4], color=_GREY)
         .encode(alt.Y("value:Q"), tooltip=["baseline:N", "value:Q"])
     )
     text = (
         alt.Chart(frame)
-        .mark_text(align="left", dx=4, dy=-6, color="#808890")
+        .mark_text(align="left", dx=4, dy=-6, color=_GREY)
         .encode(alt.Y("value:Q"), x=alt.value(0), text="baseline:N")
     )
     return [rule, text]
@@ -174,11 +173,11 @@ def _published(metric: str) -> list[alt.Chart]:
     frame = pd.DataFrame(published_values(metric).items(), columns=["model", "value"])
     if frame.empty:
         return []
-    grey, right = "#808890", alt.value("width")
-    marks = alt.Chart(frame).mark_point(shape="diamond", size=50, color=grey, opacity=0.7)
+    right = alt.value("width")
+    marks = alt.Chart(frame).mark_point(shape="diamond", size=50, color=_GREY, opacity=0.7)
     tooltip = [alt.Tooltip("model:N", title="in the paper"), alt.Tooltip("value:Q", title=metric)]
     best = frame.loc[[frame["value"].idxmin() if COUNTERPARTS[metric] == "mse" else frame["value"].idxmax()]]
-    name = alt.Chart(best.assign(label="paper: " + best["model"])).mark_text(align="right", dx=-10, color=grey)
+    name = alt.Chart(best.assign(label="paper: " + best["model"])).mark_text(align="right", dx=-10, color=_GREY)
     return [
         marks.encode(alt.Y("value:Q"), x=right, tooltip=tooltip),
         name.encode(alt.Y("value:Q"), x=right, text="label:N"),
