@@ -1,6 +1,6 @@
-"""Durations, sizes and budgets as people say them."""
+"""Durations, sizes, budgets and lists of trials as people say them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 LIMITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
@@ -25,6 +25,12 @@ def size_in_words(bytes_: float) -> str:
         if bytes_ >= factor:
             return f"{bytes_ / factor:.3g} {unit}"
     return f"{bytes_ / 1e3:.3g} kB"
+
+
+def name_trials(numbers: Sequence[int]) -> str:
+    """Some trials by number, the first eight of them: "trial 4", "trials 4, 9, 12, ..."."""
+    shown = ", ".join(map(str, numbers[:8]))
+    return f"trial{'s' * (len(numbers) != 1)} {shown}{', ...' * (len(numbers) > 8)}"
 
 
 def tell_remaining(left: Mapping[str, Any] | None) -> str | None:

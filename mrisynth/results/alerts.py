@@ -15,7 +15,7 @@ import pyarrow as pa
 from mrisynth.results.index import Index
 from mrisynth.results.insight.edges import edges
 from mrisynth.results.store import State
-from mrisynth.words import in_words, size_in_words
+from mrisynth.words import in_words, name_trials, size_in_words
 
 MANY, MANY_SHARE = 3, 0.25
 """From how many rejected trials on, and from which share of those that ended, a sweep wastes its time."""
@@ -147,7 +147,7 @@ def _memory(rows: Sequence[Row], root: Path) -> Iterator[Alert]:
     repeated = {row.get("retry_of") for row in rows}
     full = [row for row in rows if row["reason"] == _MEMORY and row["trial"] not in repeated]
     if full:
-        reason = f"{_count(full)} ran out of memory: {_numbers(full)}."
+        reason = f"{_count(full)} ran out of memory: {name_trials([row['trial'] for row in full])}."
         remedy = (
             "Run fewer trials at a time (--max-concurrent) and try them again, or begin another sweep with smaller "
             "networks, patches or batches."
@@ -222,9 +222,3 @@ def _count(rows: Sequence[Row]) -> str:
 
 def _was(rows: Sequence[Row]) -> str:
     return "was" if len(rows) == 1 else "were"
-
-
-def _numbers(rows: Sequence[Row]) -> str:
-    """The trials by number: "trials 4, 9, 12, ..."."""
-    shown = ", ".join(str(row["trial"]) for row in rows[:8])
-    return f"trial{'s' * (len(rows) != 1)} {shown}{', ...' * (len(rows) > 8)}"

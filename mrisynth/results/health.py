@@ -14,8 +14,7 @@ from mrisynth.results.index import Index
 from mrisynth.results.notes import read_notes
 from mrisynth.results.records import moment, read_mapping
 from mrisynth.results.store import SweepDirectory, read_yaml
-
-_LISTED = 8
+from mrisynth.words import name_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +147,11 @@ def _holes(trials: Index) -> Iterator[str]:
     rows = trials.trials.select(["trial", "outcome", "generator", "epochs"]).to_pylist()
     nameless = [row["trial"] for row in rows if row["generator"] is None and row["outcome"] != "queued"]
     if nameless:
-        yield f"the configuration of {_trials(nameless)} is missing or damaged"
+        yield f"the configuration of {name_trials(nameless)} is missing or damaged"
     scored = set(trials.subjects["trial"].to_pylist())
     empty = [row["trial"] for row in rows if row["outcome"] == "completed" and row["trial"] not in scored]
     if empty:
-        yield f"{_trials(empty)} completed, but the scores of the subjects are missing or damaged"
-
-
-def _trials(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:_LISTED]))
-    return f"trial{'s' * (len(numbers) != 1)} {shown}{', ...' * (len(numbers) > _LISTED)}"
+        yield f"{name_trials(empty)} completed, but the scores of the subjects are missing or damaged"
 
 
 def _sign(kept: dict[str, Any]) -> Sign | None:
