@@ -68,7 +68,6 @@ def best_so_far(
     title = words.metric_label(index, metric)
     value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
     tooltip = ["trial:Q", "name:N", "outcome:N", "family:N", alt.Tooltip("value:Q", title=metric, format=".4f")]
-    legend = alt.Legend(orient="top", title=None)
     present = alt.Legend(orient="top", title=None, values=sorted(set(frame["family"])))
     of_family = alt.Color("family:N", scale=_FAMILY_COLOUR, legend=present)
     of_outcome = alt.Color(
@@ -78,7 +77,9 @@ def best_so_far(
     stair = alt.Chart(frame).mark_line(interpolate="step-after", strokeWidth=2)
     best = alt.Y("best:Q", title=title, scale=alt.Scale(zero=False))
     if families:
-        shape = alt.Shape("outcome:N", scale=_OUTCOME_SHAPE, legend=legend)
+        # Left to itself the legend of shapes is black, on dark ground too.
+        greys = alt.Legend(orient="top", title=None, symbolFillColor=_GREY, symbolStrokeColor=_GREY)
+        shape = alt.Shape("outcome:N", scale=_OUTCOME_SHAPE, legend=greys)
         points = alt.Chart(frame).mark_point(size=50, opacity=0.8, filled=True)
         layers = [stair.encode(at, best, of_family), points.encode(at, value, of_family, shape, tooltip=tooltip)]
     else:
