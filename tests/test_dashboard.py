@@ -466,7 +466,7 @@ def test_the_window_can_be_set_by_hand_and_is_in_the_url(sweep, visit):
 @pytest.mark.parametrize("trial", ["3", "6"])
 def test_a_trial_without_pictures_says_why(sweep, visit, trial):
     app = visit("trial", sweep="first", trial=trial)
-    assert texts(app, "info") == ["This trial has no pictures: they are written at each rung and at the end."]
+    assert texts(app, "info") == [f"Trial {trial}: no picture: they are written at rungs and at the end."]
     assert not app.image
 
 
@@ -486,7 +486,7 @@ def test_the_configuration_can_be_taken_home(sweep, visit):
 
 def test_the_end_of_the_log_is_shown_as_text(sweep, visit):
     sweep.trial(1).log.write_text("first\n" + "line\n" * 70 + "<b>last</b>\n", encoding="utf-8")
-    log = visit("trial", sweep="first", trial="1").main.get("code")[0].value
+    log = next(each.value for each in visit("trial", sweep="first", trial="1").code if "last" in each.value)
     assert log.splitlines() == ["line"] * 59 + ["<b>last</b>"]
 
 

@@ -179,14 +179,13 @@ def lose_pictures(sweep):
 
 DAMAGES = {
     damage_a_trial: {
-        "trial": "Copy it again from where the sweep ran",
+        "trial": "copy it again from where the sweep ran",
         "compare": "Trial 1: its picture is damaged",
         "trials": "move it away to begin anew",
         "overview": "stale",
     },
     damage_a_scan: dict.fromkeys(("trial", "compare", "gallery", "cohort"), "cannot be"),
-    lose_pictures: dict.fromkeys(("compare", "gallery", "cohort"), "copy its whole folder")
-    | {"trial": "have not been stored yet"},
+    lose_pictures: dict.fromkeys(("compare", "gallery", "cohort", "trial"), "copy its whole folder"),
 }
 
 

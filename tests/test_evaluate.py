@@ -18,11 +18,12 @@ from mrisynth.data.slices import ensure
 from mrisynth.data.stitching import plan_stitch
 from mrisynth.data.store.prepared import open_cohort
 from mrisynth.files import read_json, write_json
+from mrisynth.results.stitchings import read_stitchings
 from mrisynth.results.store import TrialDirectory, read_slices, write_yaml
 from mrisynth.results.volumes import read_volume
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.loop import infer
-from mrisynth.training.metrics import METRICS
+from mrisynth.training.metrics import METRICS, Scored
 from mrisynth.training.rescoring import conventions, load_trained
 from mrisynth.training.trial import run
 
@@ -171,6 +172,25 @@ def test_whole_volumes_are_kept_beside_the_trial_and_agree_with_its_slices(workp
     assert "whole volumes of 2 subjects are in" in again.stderr
 
 
+def test_the_slices_of_each_way_are_kept_beside_the_trial_and_give_its_scores(
+    workplace: Path, command: Command
+) -> None:
+    answer = command("evaluate", "results/first/3", "--stitchings", "--stride", 28, "--json")
+    trial = TrialDirectory(workplace / "results/first/trials/3")
+    found = read_stitchings(trial.stitchings)
+    assert (found.epoch, [way.name for way in found.ways]) == (1, ["trial", "text", "figures", "asked"])
+    cat, _ = ensure(open_cohort(workplace / "store"))
+    for way in found.ways:
+        told = rows(answer)[way.name]
+        assert (way.stitching, way.values, way.subjects) == (told["stitching"], told["values"], told["subjects"])
+        kept = read_slices(trial.stitchings / way.name, "cat")
+        scored = Scored(kept, cat.high, cat.mask, *way.lines["cat"])
+        assert METRICS["psnr"].function(scored) == pytest.approx(way.subjects["cat"]["psnr"], abs=0.01)
+        assert METRICS["seam"].function(scored) == pytest.approx(way.subjects["cat"]["seam"], rel=0.01)
+    assert found.ways[2].lines["cat"] == ((20,), (22,))
+    np.testing.assert_array_equal(read_slices(trial.stitchings / "trial", "cat"), read_slices(trial.images, "cat"))
+
+
 def spoil_nothing(workplace: Path) -> None:
     """The mistake is in the command alone."""
 
@@ -205,6 +225,7 @@ MISTAKES = {
     "no store": (spoil_nothing, ["results/first/3", "--data", "nowhere"], 4, "not a prepared store"),
     "outside of a sweep": (take_out_of_sweep, ["alone"], 2, "--data"),
     "volumes of the locked split": (spoil_nothing, ["results/first/3", "--volumes"], 2, "validation subjects only"),
+    "stitchings of it": (spoil_nothing, ["results/first/3", "--stitchings"], 2, "--stitchings: images are kept"),
     "gaps": (spoil_nothing, ["results/first/3", "--stride", "40"], 2, "leaves gaps"),
 }
 

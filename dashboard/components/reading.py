@@ -99,14 +99,8 @@ def load_shown(sweep: SweepDirectory, subject: str) -> ShownSlices:
     return _kept_shown(str(folder), _stamp(folder / "slices.json"))
 
 
-def load_generated(sweep: SweepDirectory, trial: int, subject: str) -> Floats:
-    """What a trial made of a subject's slices: (n, height, width); `subject` is one of `shown_subjects`."""
-    folder = sweep.trial(trial).images
-    return _kept_slices(str(folder), subject, _stamp(folder / f"{subject}.npz"))
-
-
 def read_generated(sweep: SweepDirectory, trial: int, subject: str) -> Floats:
-    """The same, read anew: for those who keep what they make of it."""
+    """What a trial made of a subject's slices, read anew: for those who keep what they make of it."""
     return read_slices(sweep.trial(trial).images, subject)
 
 
@@ -189,11 +183,6 @@ def _kept_ranking(sweep: str, written: str, metric: str | None, _index: Index) -
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _kept_shown(folder: str, stamp: tuple[int, int]) -> ShownSlices:
     return read_shown(Path(folder))
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _kept_slices(folder: str, subject: str, stamp: tuple[int, int]) -> Floats:
-    return read_slices(Path(folder), subject)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

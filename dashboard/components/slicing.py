@@ -1,13 +1,13 @@
 """Which subject's slice is looked at, and the window in which it is shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
-from components import links, reading, viewer
+from components import links, reading
 from components.words import plain
 
 from mrisynth.errors import MrisynthError, NotFoundError
-from mrisynth.results.pictures import Window
+from mrisynth.results.pictures import Window, shared_window
 from mrisynth.results.slices import ShownSlices, StoredSlices
 from mrisynth.results.store import SweepDirectory
 
@@ -66,7 +66,7 @@ def choose(sweep: SweepDirectory) -> Chosen | None:
         label=f"Slice (of axis {shown.axis})",
         disabled=len(shown.indices) < 2,
     )
-    return Chosen(shown, shown.indices.index(index), viewer.window_of(shown))
+    return Chosen(shown, shown.indices.index(index), window_of(shown))
 
 
 def step(by: int, shown: ShownSlices) -> None:
@@ -84,7 +84,30 @@ def generated(sweep: SweepDirectory, trial: int, shown: ShownSlices) -> StoredSl
     except NotFoundError:
         return "no picture: they are written at rungs and at the end"
     except MrisynthError:
-        return "its picture is damaged"
+        return "its picture is damaged; copy it again from where the sweep ran"
     if stored.steps.shape != shown.low.shape:
         return "its picture is of another cohort: the slices do not fit"
     return stored
+
+
+def window_of(shown: ShownSlices) -> Window:
+    """The shared window, from the subject's high slices unless the reader sets another one."""
+    standard = shared_window(shown.low, shown.high)
+    with st.expander("Grey window and difference scale"):
+        if not st.toggle("Set by hand", key="by_hand", bind="query-params"):
+            st.caption(f"Chosen from the slices: {standard.origin}; the same for every trial of this sweep.")
+            return standard
+        left, right = st.columns(2)
+        black, white = left.slider(
+            "Black and white (intensity)",
+            -0.2,
+            1.5,
+            (standard.black, standard.white),
+            0.01,
+            key="grey",
+            bind="query-params",
+        )
+        limit = right.slider(
+            "Largest difference (darkest colour)", 0.01, 1.0, standard.limit, 0.01, key="limit", bind="query-params"
+        )
+    return replace(standard, black=black, white=max(white, black + 0.01), limit=limit, origin="intensity, set by hand")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from components import charts, figures, lineage, reading, remarks, viewer, words
+from components import charts, figures, lineage, reading, remarks, slicing, stitching, viewer, words
 from components.selection import chosen_sweep, chosen_trial, no_trials
 from components.words import plain
 
@@ -45,8 +45,7 @@ def _show(sweep: SweepDirectory, index: Index, rows: dict[int, dict[str, Any]], 
     if breaks := breaking(index).get(row["trial"]):
         st.warning(f"Breaks {' and '.join(breaks)}.", icon=":material/warning:")
     _tiles(index, row)
-    st.subheader("Pictures", anchor=False)
-    st.fragment(viewer.show)(sweep, row["trial"])  # another slice draws this alone
+    st.fragment(_pictures)(sweep, index, row)  # another slice draws this alone
     st.subheader("Scores", anchor=False)
     if row["outcome"] == "pruned":
         st.caption(f"This trial was stopped early: these are the scores after {row['rung'] or row['epochs']} epochs.")
@@ -62,6 +61,14 @@ def _show(sweep: SweepDirectory, index: Index, rows: dict[int, dict[str, Any]], 
     _settings(sweep, row)
     st.subheader("Where it comes from", anchor=False)
     lineage.show(sweep, index, row)
+
+
+def _pictures(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
+    st.subheader("Pictures", anchor=False)
+    if chosen := slicing.choose(sweep):
+        viewer.show(sweep, row["trial"], chosen)
+        st.subheader("Ways of stitching", anchor=False)
+        stitching.show(sweep, index, row, chosen)
 
 
 def _tiles(index: Index, row: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """`mrisynth evaluate`: a trained trial scored again, stitched as the paper's text and as its figures have it."""
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,24 +55,26 @@ def evaluate(
     volumes: Annotated[
         bool, typer.Option("--volumes", help="Also keep the validation subjects' whole volumes, for the dashboard.")
     ] = False,
+    stitchings: Annotated[
+        bool,
+        typer.Option("--stitchings", help="Also keep the validation slices of each way, to see their seams there."),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")] = False,
 ) -> None:
     """Score a trained trial again, under its own way of stitching and both of the paper's, beside the baselines."""
     from mrisynth.data.store.prepared import open_cohort
-    from mrisynth.training.rescoring import conventions, load_trained, open_slices, rescore
+    from mrisynth.training.rescoring import keep_stitchings, load_trained, open_slices, rescore
 
-    if volumes and split is Split.TEST:
-        raise UsageError("--volumes: whole volumes are kept of validation subjects only; leave --split test out")
+    for option, asked in (("--volumes", volumes), ("--stitchings", stitchings)):
+        if asked and split is Split.TEST:
+            raise UsageError(f"{option}: images are kept of validation subjects only; leave --split test out")
     directory, sweep = find_trial(trial)
     cohort = open_cohort(data or _store(trial, sweep))
     trained = load_trained(directory, cohort, device=device)
-    ways = conventions(trained.config)
-    given = {"stride": stride, "crop": crop, "blend": blend and blend.value}
-    if any(value is not None for value in given.values()):
-        ways["asked"] = _asked(trained.config, given)
-    for name in [name for name in ("text", "figures") if name not in ways]:
-        say(f"left out: the paper's stitching ({name}), {_why_left_out(trained.config)}")
+    if stitchings and trained.config.family == "forest":
+        raise UsageError("--stitchings: a forest makes whole slices, so that there is nothing to stitch; leave it out")
+    ways = _ways(trained.config, {"stride": stride, "crop": crop, "blend": blend and blend.value})
     # Nothing can be wrong any more: only now is the test split read, and counted.
     slices, reads = open_slices(cohort, split.value)
     if split is Split.TEST:
@@ -97,6 +98,9 @@ def evaluate(
         )
         answer["volumes"] = [str(path) for path in paths]
         say(f"whole volumes of {len(paths)} subjects are in {directory.volumes}")
+    if stitchings:
+        count = keep_stitchings(trained, rows, slices, directory)
+        say(f"the slices of {count} ways of stitching are in {directory.stitchings}")
     if as_json:
         show_json(answer)
     else:
@@ -141,6 +145,18 @@ def _store(trial: Path, sweep: "SweepDirectory | None") -> Path:
     return store_at(read_yaml(sweep.sweep_yaml)["store"])
 
 
+def _ways(config: "TrialConfig", given: dict[str, Any]) -> "dict[str, StitchConfig | None]":
+    """By name: the trial's own way of stitching, the paper's two, and the one that the options describe, if any."""
+    from mrisynth.training.rescoring import conventions
+
+    ways = conventions(config)
+    if any(value is not None for value in given.values()):
+        ways["asked"] = _asked(config, given)
+    for name in [name for name in ("text", "figures") if name not in ways]:
+        say(f"left out: the paper's stitching ({name}), {_why_left_out(config)}")
+    return ways
+
+
 def _asked(config: "TrialConfig", given: dict[str, Any]) -> "StitchConfig":
     """The way of stitching that the options describe; what they leave out is as the trial has it."""
     options = {name: value for name, value in given.items() if value is not None}
@@ -163,6 +179,7 @@ def _why_left_out(config: "TrialConfig") -> str:
 
 def _scores(rows: "list[Rescored]") -> dict[str, Any]:
     from mrisynth.training.metrics import METRICS
+    from mrisynth.training.rescoring import finite
 
     return {
         "metrics": {name: metric.describe() for name, metric in METRICS.items()},
@@ -170,17 +187,12 @@ def _scores(rows: "list[Rescored]") -> dict[str, Any]:
             {
                 "name": row.name,
                 "stitching": row.stitching.model_dump() if row.stitching else None,
-                "values": _finite(row.evaluation.values),
-                "subjects": {name: _finite(values) for name, values in row.evaluation.subjects.items()},
+                "values": finite(row.evaluation.values),
+                "subjects": {name: finite(values) for name, values in row.evaluation.subjects.items()},
             }
             for row in rows
         ],
     }
-
-
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    """JSON knows neither NaN nor infinity."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _show(answer: dict[str, Any]) -> None:

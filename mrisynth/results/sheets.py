@@ -1,8 +1,9 @@
 """Several trials on one slice as one picture to keep: images above, differences below, both scales and a caption."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from PIL import Image, ImageDraw
 
@@ -23,6 +24,9 @@ from mrisynth.results.slices import Floats
 
 _MARGIN, _GAP, _CAPTION, _LEGEND, _ROW = 12, 8, 24, 48, 19
 _LETTER = 7.5  # pixels, of the letters below the picture on average
+
+Tile = tuple[str, Image.Image]
+Bar = Callable[[Image.Image, tuple[int, int], int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +59,41 @@ def sheet(
         spacing: (height, width), size of a pixel in mm; only its ratio matters.
         caption: below the picture, broken into lines as needed.
     """
-    greys = [resize(grey(each.image, window), spacing) for each in images]
-    width, height = greys[0].size
+    above: list[Tile | None] = [(each.name, resize(grey(each.image, window), spacing)) for each in images]
+    below: list[Tile | None] = []
+    for each in images:
+        difference: Pixels = signed(each.image - reference.image, window)
+        tile = (f"{each.name} - {reference.name}", resize(difference, spacing))
+        below.append(tile if each.name != reference.name else None)
+    return lay_out(
+        [above, below], [partial(grey_legend, window=window), partial(signed_legend, window=window)], caption
+    )
+
+
+def lay_out(rows: Sequence[Sequence[Tile | None]], bars: Sequence[Bar], caption: str = "") -> Image.Image:
+    """Images in rows, each below its name, then colour bars beside each other, then a caption.
+
+    Args:
+        rows: as many places each; None leaves one empty. All images have one size, and the first place has one.
+        bars: each draws one bar, given the canvas, its corner and its width.
+        caption: broken into lines as needed.
+    """
+    width, height = next(tile[1].size for tile in rows[0] if tile)
     step = width + _GAP
-    wide = max(2 * _MARGIN + len(images) * step - _GAP, 640)
+    wide = max(2 * _MARGIN + len(rows[0]) * step - _GAP, 640)
     lines = textwrap.wrap(caption, max(40, int((wide - 2 * _MARGIN) / _LETTER)))
-    below = _MARGIN + 2 * (_CAPTION + height) + 10
-    canvas = Image.new("RGB", (wide, below + _LEGEND + _ROW * len(lines) + _MARGIN), PAPER)
-    for column, each in enumerate(images):
-        left = _MARGIN + column * step
-        _place(canvas, (left, _MARGIN), each.name, greys[column])
-        if each.name != reference.name:
-            difference: Pixels = signed(each.image - reference.image, window)
-            corner = (left, _MARGIN + _CAPTION + height)
-            _place(canvas, corner, f"{each.name} - {reference.name}", resize(difference, spacing))
-    half = (wide - 3 * _MARGIN) // 2
-    grey_legend(canvas, (_MARGIN, below), half, window)
-    signed_legend(canvas, (2 * _MARGIN + half, below), half, window)
+    bottom = _MARGIN + len(rows) * (_CAPTION + height) + 10
+    canvas = Image.new("RGB", (wide, bottom + _LEGEND + _ROW * len(lines) + _MARGIN), PAPER)
+    for row, tiles in enumerate(rows):
+        for column, tile in enumerate(tiles):
+            if tile:
+                _place(canvas, (_MARGIN + column * step, _MARGIN + row * (_CAPTION + height)), *tile)
+    share = (wide - _MARGIN) // len(bars)
+    for place, bar in enumerate(bars):
+        bar(canvas, (_MARGIN + place * share, bottom), share - _MARGIN)
     draw = ImageDraw.Draw(canvas)
     for row, line in enumerate(lines):
-        draw.text((_MARGIN, below + _LEGEND + _ROW * row), line, fill=INK, font=font(14))
+        draw.text((_MARGIN, bottom + _LEGEND + _ROW * row), line, fill=INK, font=font(14))
     return canvas
 
 

@@ -113,6 +113,11 @@ class TrialDirectory:
         return self.root / "volumes"
 
     @property
+    def stitchings(self) -> Path:
+        """The slices stitched in other ways too, where somebody asked for them."""
+        return self.root / "stitchings"
+
+    @property
     def attempts(self) -> Path:
         """One file for each time that a worker took the trial up."""
         return self.root / "attempts"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -13,15 +14,13 @@ from mrisynth.data.patches import PatchConfig, StitchConfig
 from mrisynth.data.slices import AXIS, SubjectSlices
 from mrisynth.data.stitching import StitchPlan, plan_stitch
 from mrisynth.data.store.prepared import Standard
+from mrisynth.results.seams import Lines
 from mrisynth.results.store import ShownSlices
 from mrisynth.training.config import FOREST, TrialConfig
 from mrisynth.training.loop import infer
 from mrisynth.training.metrics import METRICS, Scored
 
 Images = NDArray[np.float32]
-Lines = tuple[tuple[int, ...], tuple[int, ...]]
-"""The first row and the first column after each line where patches meet."""
-
 _BATCH = 64  # patches at a time: enough to fill a GPU, few enough to stay in a CPU's cache
 
 
@@ -68,11 +67,7 @@ def evaluate(
             device=device,
         )
 
-    def lines(height: int, width: int) -> Lines:
-        plan = _plan(config, height, width)
-        return plan.seams if plan else ((), ())
-
-    return _score(slices, generate_subject, lines)
+    return _score(slices, generate_subject, partial(lines_of, config))
 
 
 def baselines(slices: Sequence[SubjectSlices]) -> dict[str, Evaluation]:
@@ -129,6 +124,12 @@ def generate(
         made = torch.cat(stitched)
     generated: Images = (made * high_standard.std + high_standard.mean).cpu().numpy()
     return generated
+
+
+def lines_of(config: TrialConfig, height: int, width: int) -> Lines:
+    """Where patches meet in an image of that size; nowhere in a forest's."""
+    plan = _plan(config, height, width)
+    return plan.seams if plan else ((), ())
 
 
 def _plan(config: TrialConfig, height: int, width: int) -> StitchPlan | None:

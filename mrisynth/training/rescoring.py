@@ -5,6 +5,7 @@ averaged where they overlap; or whole patches side by side, cropped by 4, withou
 trial's own.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,11 @@ from mrisynth.data.patches import StitchConfig
 from mrisynth.data.slices import SubjectSlices
 from mrisynth.data.store.prepared import PreparedCohort
 from mrisynth.errors import InvalidInputError, NotFoundError
+from mrisynth.results.stitchings import Way, write_stitchings
 from mrisynth.results.store import TrialDirectory
 from mrisynth.training import checkpoint
 from mrisynth.training.config import TrialConfig, load_config
-from mrisynth.training.evaluation import Evaluation, baselines, evaluate
+from mrisynth.training.evaluation import Evaluation, baselines, evaluate, lines_of
 from mrisynth.training.loop import find_device, prepare_torch, start
 from mrisynth.training.trial import chosen_generator
 
@@ -128,12 +130,52 @@ def rescore(
             scored[stitching] = evaluate(
                 trained.generator,
                 slices,
-                config=trained.config.model_copy(update={"stitching": stitching} if stitching else {}),
+                config=_stitched(trained.config, stitching),
                 high_standard=cohort.high_standard(),
                 device=trained.device,
             )
         rows.append(Rescored(name, stitching, scored[stitching]))
     return rows + [Rescored(name, None, evaluation) for name, evaluation in baselines(slices).items()]
+
+
+def keep_stitchings(
+    trained: Trained, rows: Sequence[Rescored], slices: Sequence[SubjectSlices], directory: TrialDirectory
+) -> int:
+    """Keep the slices of each way of stitching beside the trial, for the dashboard; says how many ways there are.
+
+    Args:
+        trained: the trial's generator.
+        rows: as `rescore` gave them, for `slices`.
+        slices: of the validation subjects.
+        directory: the trial's folder.
+    """
+    ways = {row.name: (row, row.stitching) for row in rows if row.stitching}
+    write_stitchings(
+        directory.stitchings,
+        [_way(row, _stitched(trained.config, stitching), slices) for row, stitching in ways.values()],
+        {name: row.evaluation.generated for name, (row, _) in ways.items()},
+        epoch=trained.epoch,
+    )
+    return len(ways)
+
+
+def _way(row: Rescored, config: TrialConfig, slices: Sequence[SubjectSlices]) -> Way:
+    return Way(
+        name=row.name,
+        stitching=config.stitching.model_dump(),
+        values=finite(row.evaluation.values),
+        subjects={name: finite(values) for name, values in row.evaluation.subjects.items()},
+        lines={each.subject: lines_of(config, *each.high.shape[1:]) for each in slices},
+    )
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Scores for JSON, which knows neither NaN nor infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _stitched(config: TrialConfig, stitching: StitchConfig | None) -> TrialConfig:
+    return config.model_copy(update={"stitching": stitching} if stitching else {})
 
 
 def open_slices(cohort: PreparedCohort, split: str) -> tuple[tuple[SubjectSlices, ...], int]:
