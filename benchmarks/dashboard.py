@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from dashboard_fixtures import browse, serve
+from dashboard_fixtures import Browser, browse, serve
 from large_results import large_sweep
 
 from mrisynth.results.index import read_index
@@ -32,6 +32,7 @@ from mrisynth.results.store import SweepDirectory
 
 SESSIONS, COMPARED = 5, "0,1,2,3,4,5,6,7"
 INDEX, PAINT, FILTER, SLICE, MEMORY = 1.0, 3.0, 0.7, 0.3, 1.5
+ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 # Page: its address, and the first thing that only it shows.
 PAGES = {
     "Sweeps": ("?", "[data-testid=stMetricValue]"),
@@ -122,10 +123,10 @@ def measure_index(setting: Setting) -> None:
 
 def measure_cold(setting: Setting) -> None:
     """Each page as the first one of a new server."""
-    with browse() as browser:
+    with browse(ALONE) as browser:
         for name in PAGES:
             with setting.served() as (address, _):
-                page, before = browser.page(), spent()
+                page, before = visitor(browser), spent()
                 took = paint(page, address, name)
                 setting.report.add(f"{name}: first paint, cold", took, PAINT, cpu=spent() - before)
                 page.context.close()
@@ -134,8 +135,8 @@ def measure_cold(setting: Setting) -> None:
 
 def measure_warm(setting: Setting) -> None:
     """Each page in a session of its own, on a server and in a browser that know it."""
-    with browse() as browser, setting.served() as (address, _):
-        page = browser.page()
+    with browse(ALONE) as browser, setting.served() as (address, _):
+        page = visitor(browser)
         for name in PAGES:
             for at in range(setting.rounds + 1):
                 before = spent()
@@ -147,8 +148,8 @@ def measure_warm(setting: Setting) -> None:
 
 def measure_filter(setting: Setting) -> None:
     """A filter in words, from the Enter key to the table's new number of rows."""
-    with browse() as browser, setting.served() as (address, _):
-        page = browser.page()
+    with browse(ALONE) as browser, setting.served() as (address, _):
+        page = visitor(browser)
         paint(page, address, "Trials")
         for at in range(setting.rounds + 1):
             box = page.get_by_role("textbox", name="Filter in words")
@@ -161,8 +162,8 @@ def measure_filter(setting: Setting) -> None:
 
 def measure_slices(setting: Setting) -> None:
     """An arrow key on the slider, until the next slice is drawn."""
-    with browse() as browser, setting.served() as (address, _):
-        page = browser.page()
+    with browse(ALONE) as browser, setting.served() as (address, _):
+        page = visitor(browser)
         for name in ("Trial", "Compare 2", "Compare 8", "Gallery"):
             paint(page, address, name)
             seen = page.locator("[data-testid=stMain], .panels, .tiles").last
@@ -176,10 +177,10 @@ def measure_slices(setting: Setting) -> None:
 
 def measure_memory(setting: Setting) -> None:
     """The server's memory once several sessions, all of them open, have opened every page."""
-    with browse() as browser, setting.served() as (address, process):
+    with browse(ALONE) as browser, setting.served() as (address, process):
         open_pages = []
         for count in range(1, SESSIONS + 1):
-            open_pages.append(page := browser.page())
+            open_pages.append(page := visitor(browser))
             for name in PAGES:
                 paint(page, address, name)
             family = [process, *process.children(recursive=True)]
@@ -188,6 +189,13 @@ def measure_memory(setting: Setting) -> None:
             setting.report.add(f"memory after {count} sessions (RSS)", resident, MEMORY, unit="GB")
             setting.report.add(f"memory after {count} sessions (PSS)", shares, MEMORY, unit="GB")
             setting.report.show()
+
+
+def visitor(browser: Browser) -> Any:
+    """A page with a cache of its own. `Browser.page` refuses foreign requests by a route, which turns the cache off."""
+    page = browser.browser.new_page(viewport={"width": 1500, "height": 1100})
+    page.set_default_timeout(60_000)
+    return page
 
 
 def paint(page: Any, address: str, name: str) -> float:

@@ -30,7 +30,7 @@ try:
         with st.sidebar:
             selection.choose(reading.sweeps(folder))
             st.caption("Results folder")
-            st.code(str(folder), language=None, wrap_lines=True)
+            st.text(str(folder))  # `st.code` would load 1.5 MB of JavaScript that colours code, on every page
         page.run()
 except MrisynthError as error:
     sentence = str(error)

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
+from components.words import trial_label
 
 from mrisynth.errors import MrisynthError, UsageError
 from mrisynth.results.index import Index, Indexer, read_index
@@ -63,6 +64,16 @@ def asked(sweep: SweepDirectory) -> dict[str, Any]:
 def trials_frame(index: Index) -> pd.DataFrame:
     """One row a trial, with the index's columns; never to be changed by the caller."""
     return _kept_trials(index, str(index.manifest["sweep"]), str(index.manifest["written"]))
+
+
+def trial_rows(index: Index) -> dict[int, dict[str, Any]]:
+    """Trial to its row, with the index's columns; never to be changed by the caller."""
+    return _kept_rows(index, str(index.manifest["sweep"]), str(index.manifest["written"]))
+
+
+def trial_labels(index: Index, metric: str) -> dict[int, str]:
+    """How each trial is called in a list; never to be changed by the caller."""
+    return _kept_labels(index, str(index.manifest["sweep"]), str(index.manifest["written"]), metric)
 
 
 def history_frame(index: Index, trials: list[int]) -> pd.DataFrame:
@@ -173,6 +184,16 @@ def _indexer(root: str) -> Indexer:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _kept_trials(_index: Index, sweep: str, written: str) -> pd.DataFrame:
     return _index.trials.to_pandas()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _kept_rows(_index: Index, sweep: str, written: str) -> dict[int, dict[str, Any]]:
+    return {row["trial"]: row for row in _index.trials.to_pylist()}
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _kept_labels(_index: Index, sweep: str, written: str, metric: str) -> dict[int, str]:
+    return {trial: trial_label(row, metric) for trial, row in trial_rows(_index).items()}
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -21,7 +21,7 @@ MOST = 8
 def _view(sweep: SweepDirectory) -> None:
     st.title(f"Compare trials of {plain(sweep.name)}", anchor=False)
     index = reading.load_index(sweep)
-    rows = {row["trial"]: row for row in index.trials.to_pylist()}
+    rows = reading.trial_rows(index)
     if not rows:
         no_trials(sweep)
         return
@@ -47,12 +47,13 @@ def _choose(index: Index, rows: dict[int, dict[str, Any]]) -> list[int]:
     scored = [trial for trial in order if rows[trial].get(f"value.{metric}") is not None]
     named = "trials" in st.query_params
     st.session_state["compared"] = asked[:MOST] if named else scored[:2]
+    labels = reading.trial_labels(index, metric)
     return st.multiselect(
         f"Trials (up to {MOST}, best first)",
         order,
         key="compared",
         max_selections=MOST,
-        format_func=lambda trial: words.trial_label(rows[trial], metric),
+        format_func=labels.get,
         on_change=lambda: st.query_params.update(trials=",".join(map(str, st.session_state["compared"]))),
         placeholder="choose trials",
     )

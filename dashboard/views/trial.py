@@ -20,14 +20,12 @@ LOG_LINES, LOG_BYTES, COLUMNS = 60, 20_000, 3
 def _view(sweep: SweepDirectory) -> None:
     st.title(f"Trial of {plain(sweep.name)}", anchor=False)
     index = reading.load_index(sweep)
-    rows = {row["trial"]: row for row in index.trials.to_pylist()}
+    rows = reading.trial_rows(index)
     if not rows:
         no_trials(sweep)
         return
     metric = first_objective(index)
-    trial = chosen_trial(
-        reading.ranking(index), {number: words.trial_label(row, metric) for number, row in rows.items()}
-    )
+    trial = chosen_trial(reading.ranking(index), reading.trial_labels(index, metric))
     query = {**st.session_state.get("trials query", {}), "sweep": sweep.name}
     st.page_link("views/trials.py", label="Back to the trials", icon=":material/arrow_back:", query_params=query)
     if trial is not None:
