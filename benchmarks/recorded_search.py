@@ -111,6 +111,8 @@ class Suggested:
             left = [at for at in range(len(self._points)) if at not in self._tried]
             point = min(left, key=lambda at: self._distance(trial.params, self._points[at]))
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            # Three numbers a point: two would give every point to the same of the sampler's two turns.
+            self.study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
             self.study.enqueue_trial(self._points[point])
             trial = self.study.ask()
             self._space.parameters.suggest(trial)
