@@ -6,7 +6,9 @@ import stat
 import subprocess
 from types import SimpleNamespace
 
+import kubernetes_validate
 import pytest
+from kuberay_schema import refuse_what_kuberay_does_not_take
 from ruamel.yaml import YAML
 
 from mrisynth.errors import ClusterError, UsageError
@@ -102,6 +104,8 @@ def test_a_rayjob_holds_the_command_and_what_was_asked_for(tmp_path):
     entry = Entry(str(space), "/data/store", "/results", "first", ENTRY.options)
     text = render_rayjob(entry, Pods("registry.example.org/mrisynth:gpu", workers=3, gpus=2, cpus=16))
     texts, made = YAML(typ="safe").load_all(text)
+    kubernetes_validate.validate(texts, desired_version="1.30", strict=True)
+    refuse_what_kuberay_does_not_take(made)
     words = shlex.split(texts["data"]["sweep.sh"])
     assert words[:4] == ["exec", "mrisynth", "sweep", "/sweep/space.yaml"]
     assert ENTRY.options[0][1] in words

@@ -27,14 +27,17 @@ def knock(address: str) -> None:
     """See whether a cluster is there and would take us.
 
     Args:
-        address: "host:port"; of "ray://host:port" only the port is tried, and of other forms nothing.
+        address: "host:port"; of "ray://host:port" only the port is tried, and of "auto" and other forms nothing.
 
     Raises:
-        ClusterError: it cannot be reached, does not take our token, runs other versions, or has no node here.
+        ClusterError: the address has no port, or the cluster cannot be reached, does not take our token, runs other
+            versions, or has no node here.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return
+        if "://" in address or address == "auto":
+            return
+        raise ClusterError(f"{address} is no address of a Ray cluster; give its head's with the port: 10.0.0.1:6379")
     try:
         socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
     except OSError as error:
