@@ -34,6 +34,8 @@ LEAST_SHARED_MEMORY = 1e9
 MUST_AGREE = ("mrisynth", "torch", "ray")
 """What has to have the same version on every node; of others a difference is told."""
 
+_SAME = "install the same version on every node"
+
 
 @dataclass(slots=True)
 class Node:
@@ -149,9 +151,6 @@ def _judge(task: ray.ObjectRef, node: dict[str, Any], arrived: float, cohort: st
     yield from _storage(answer, cohort)
     yield _clock(answer["time"] - arrived)
     yield _token(answer["token"])
-
-
-_SAME = "install the same version on every node"
 
 
 def _versions(there: dict[str, str]) -> Iterator[Item]:
