@@ -62,7 +62,7 @@ def make_store(folder: Path) -> Path:
     return folder / "store"
 
 
-def compare(name: str, folder: Path, store: Path, concurrent: int) -> dict[str, Any]:
+def compare(name: str, folder: Path, store: Path, concurrent: int, seed: int) -> dict[str, Any]:
     """Forecast one sweep, run it, and put both beside each other."""
     from mrisynth.search.forecast.forecast import forecast
     from mrisynth.search.space import parse_space
@@ -73,7 +73,7 @@ def compare(name: str, folder: Path, store: Path, concurrent: int) -> dict[str, 
     probing = time.perf_counter() - began
     (folder / f"{name}.yaml").write_text(SPACES[name], encoding="utf-8")
     arguments = [str(folder / f"{name}.yaml"), "--data", str(store), "--results", str(folder / "results")]
-    command = [sys.executable, "-m", "mrisynth", "sweep", *arguments, "--name", name]
+    command = [sys.executable, "-m", "mrisynth", "sweep", *arguments, "--name", name, "--seed", str(seed)]
     began = time.perf_counter()
     log = folder / f"{name}.log"
     with log.open("wb") as stream:
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="a prepared cohort; default: a small phantom is made")
     parser.add_argument("--concurrent", type=int, default=1, help="trials at a time")
     parser.add_argument("--only", choices=list(SPACES), action="append")
+    parser.add_argument("--seed", type=int, default=0, help="of the sweeps")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     adopt_orphans()
@@ -142,7 +143,7 @@ def main() -> None:
         folder = Path(name)
         store = options.store or make_store(folder)
         for space in options.only or list(SPACES):
-            rows.append(compare(space, folder, store, options.concurrent))
+            rows.append(compare(space, folder, store, options.concurrent, options.seed))
             tell(rows[-1])
             if options.json:
                 options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")

@@ -23,8 +23,20 @@ from typing import Any
 from mrisynth.results.store import SweepDirectory, read_events
 from mrisynth.search.outcome import read_outcome
 
-SMALL = ("epochs=9", "patches.per_subject=40", "patches.size=32", "search.unet.levels=[3, 4]", "resources.gpu=0")
-"""What makes a trial short enough for minutes; the same for both."""
+SMALL = (
+    "epochs=20",
+    "patches.per_subject=60",
+    "patches.size=32",
+    "resources.gpu=0",
+    "search.fcn.width={int: [4, 24], log: true}",
+    "search.dcsrn.units={int: [1, 3]}",
+    "search.dcsrn.growth={int: [4, 16], log: true}",
+    "search.dcgan.depth={int: [3, 5]}",
+    "search.dcgan.width={int: [4, 16], log: true}",
+    "search.unet.levels=[3, 4]",
+    "search.unet.filters={int: [4, 12], log: true}",
+)
+"""What makes a trial short enough for minutes, small networks above all; the same for both."""
 ARMS = {"random": ("sampler=random", "pruner=none"), "ours": ()}
 FIRST = 30.0
 """Seconds after which the best so far is first compared."""

@@ -1,15 +1,18 @@
 """A search over recorded learning curves, without training anything: what `replay.py` compares."""
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from heapq import heappop, heappush
-from pathlib import Path
+from typing import Any
 
 import optuna
 import pyarrow.parquet as pq
+from learning_curves import Recording
 
-from mrisynth.search.domains import encode
+from mrisynth.search.domains import Domain, Range, encode
 from mrisynth.search.grid import grid_points
 from mrisynth.search.outcome import Outcome
 from mrisynth.search.pruning import Direction, Standing, rung_epochs, should_prune
@@ -18,8 +21,6 @@ from mrisynth.search.settings import SamplerName
 from mrisynth.search.space import load_space
 from mrisynth.search.study import record_rung, tell
 
-HERE = Path(__file__).parent
-CURVES, SPACE = HERE / "learning_curves.parquet", HERE / "learning_curves.yaml"
 EPOCHS = 27
 
 
@@ -65,7 +66,7 @@ class Search:
 
 
 class InOrder:
-    """Hands the grid's points out in one order."""
+    """Hands the points out in one order."""
 
     def __init__(self, order: Sequence[int]) -> None:
         self._left = iter(order)
@@ -81,31 +82,71 @@ class InOrder:
 
 
 class Suggested:
-    """Points that a sampler suggests, told what became of them as the product tells it."""
+    """Points that a sampler suggests, told what became of them as the product tells it.
 
-    def __init__(self, name: SamplerName, seed: int, objectives: dict[str, Direction], most: int) -> None:
+    Where only points drawn from the space are recorded, the one nearest to what was suggested is tried in its place,
+    of those not yet tried, and the study is told of that one.
+    """
+
+    def __init__(self, recording: Recording, name: SamplerName, seed: int, objectives: dict[str, Direction]) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space = load_space(SPACE)
-        points = grid_points(self._space.parameters)
-        self._points = {frozenset((path, encode(v)) for path, v in p.items()): at for at, p in enumerate(points)}
+        self._space = load_space(recording.space)
+        self._points = recorded_points(recording)
+        self._exact = {frozenset(point.items()): at for at, point in enumerate(self._points)}
+        self._whole = recording.draws is None
         directions = list(objectives.values())
         self.study = optuna.create_study(sampler=SeededSampler(name, seed), directions=directions)
         self.study.set_user_attr("objectives", dict(objectives))
-        self._left = most
+        self._numbers: list[int] = []
+        self._tried: set[int] = set()
 
     def ask(self) -> int | None:
-        self._left -= 1
-        if self._left < 0:
+        if len(self._numbers) == len(self._points):
             return None
         trial = self.study.ask()
         self._space.parameters.suggest(trial)
-        return self._points[frozenset(trial.params.items())]
+        if self._whole:
+            point = self._exact[frozenset(trial.params.items())]
+        else:
+            left = [at for at in range(len(self._points)) if at not in self._tried]
+            point = min(left, key=lambda at: self._distance(trial.params, self._points[at]))
+            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            # Three numbers a point: two would give every point to the same of the sampler's two turns.
+            self.study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+            self.study.enqueue_trial(self._points[point])
+            trial = self.study.ask()
+            self._space.parameters.suggest(trial)
+        self._numbers.append(trial.number)
+        self._tried.add(point)
+        return point
+
+    def _distance(self, one: dict[str, Any], other: dict[str, Any]) -> float:
+        """How many parameters differ: a choice wholly, a number by its share of the range."""
+        return sum(_apart(dimension.domain, one, other, dimension.path) for dimension in self._space.search.values())
 
     def stand(self, trial: int, standing: Standing, *, epoch: int, pruned: bool) -> None:
-        record_rung(self.study, trial, standing, epoch=epoch, pruned=pruned)
+        record_rung(self.study, self._numbers[trial], standing, epoch=epoch, pruned=pruned)
 
     def end(self, trial: int, outcome: Outcome) -> None:
-        tell(self.study, trial, outcome)
+        tell(self.study, self._numbers[trial], outcome)
+
+
+@cache
+def recorded_points(recording: Recording) -> list[dict[str, Any]]:
+    """What each recorded trial was suggested by, as a study takes it."""
+    space = load_space(recording.space)
+    if recording.draws is None:
+        return [{path: encode(value) for path, value in point.items()} for point in grid_points(space.parameters)]
+    return [dict(space.encode(config).params or {}) for config in recording.configs()]
+
+
+def _apart(domain: Domain, one: dict[str, Any], other: dict[str, Any], path: str) -> float:
+    if path not in one or path not in other:
+        return float((path in one) != (path in other))
+    if not isinstance(domain, Range):
+        return float(one[path] != other[path])
+    scale = math.log if domain.log else float
+    return abs(scale(one[path]) - scale(other[path])) / (scale(domain.high) - scale(domain.low))
 
 
 @dataclass(slots=True)
@@ -184,9 +225,9 @@ def lasts(curve: Curve, after: int, until: int) -> float:
     return sum(curve.seconds[after:until]) + curve.scoring[until - 1]
 
 
-def load_curves() -> list[Curve]:
+def load_curves(recording: Recording) -> list[Curve]:
     """The recorded trials, by point."""
-    table = pq.read_table(CURVES)
+    table = pq.read_table(recording.curves)
     curves: dict[int, Curve] = {}
     for row in table.to_pylist():
         curve = curves.setdefault(row["point"], Curve(row["point"], row["family"], [], [], []))
@@ -197,7 +238,7 @@ def load_curves() -> list[Curve]:
 
 
 def orders(curves: Sequence[Curve], count: int) -> Iterator[list[int]]:
-    """Orders of the whole grid."""
+    """Orders of all points."""
     for seed in range(count):
         order = list(range(len(curves)))
         random.Random(seed).shuffle(order)

@@ -1,12 +1,13 @@
 """Searches replayed on recorded learning curves: how soon, and how fairly, pruning and samplers find the best.
 
-The curves are those of `learning_curves.py`: every point of a grid, trained to its end. A replay hands them to workers
-in one order after the other, ends trials by the product's own rule (`mrisynth.search.pruning`), and adds up the CPU
-seconds that training and scoring took. TPE and NSGA-II suggest points of the same grid through the product's sampler
-and study. No time passes but for the sampler's own, which is not counted.
+The curves are those of `learning_curves.py`: every point of a grid, or points drawn from a space of numbers
+(`--curves random`), trained to their end. A replay hands them to workers in one order after the other, ends trials by
+the product's own rule (`mrisynth.search.pruning`), and adds up the CPU seconds that training and scoring took. TPE and
+NSGA-II suggest points through the product's sampler and study; of drawn points the nearest one that is left is taken.
+No time passes but for the sampler's own, which is not counted.
 
-    python benchmarks/replay.py speed          time to the top 5 % of the grid; then, of two objectives, to 95 % of its
-                                               hypervolume
+    python benchmarks/replay.py speed          time to one of the best 5 % of the points, and how far from the best a
+                                               search is by then; of two objectives, time to 95 % of the hypervolume
     python benchmarks/replay.py fairness       whether the family that would have won is lost at the first rung
     python benchmarks/replay.py rules          what other rungs, fractions and quotas would have done
     python benchmarks/replay.py samplers       TPE, NSGA-II and random search, with our pruning; points suggested twice
@@ -17,26 +18,34 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow.parquet as pq
-from recorded_search import CURVES, EPOCHS, Curve, InOrder, Replay, Rule, Search, Suggested, load_curves, orders
+from learning_curves import RECORDINGS, Recording
+from recorded_search import EPOCHS, Curve, InOrder, Replay, Rule, Search, Suggested, load_curves, orders
 
 from mrisynth.search import sampler as samplers
 from mrisynth.search.pruning import Direction, rung_epochs
 from mrisynth.search.settings import SamplerName
+from mrisynth.search.space import load_space
 
 ONE: dict[str, Direction] = {"psnr": "maximize"}
 TWO: dict[str, Direction] = {"psnr": "maximize", "ssim": "maximize"}
 TOP, VOLUME = 0.05, 0.95
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Of the time that all points take: when the best so far is looked at."""
 
 NONE = Rule("random, no pruning")
 HALVING = Rule("halving, one pool", (1 / 27, 3 / 27, 9 / 27), pooled=True)
-OURS = Rule("ours", (1 / 27, 3 / 27, 9 / 27), quota=2)
+EARLY = Rule("by family, quota 2, from epoch 1 on", (1 / 27, 3 / 27, 9 / 27), quota=2)
+SHIPPED = load_space("everything").pruner
+OURS = Rule("ours", SHIPPED.rungs, SHIPPED.keep, SHIPPED.quota)
+"""As the spaces that come with the product have it."""
 
 
 def top_points(curves: Sequence[Curve]) -> set[int]:
-    """The best 5 % of the grid by their final psnr."""
+    """The best 5 % of the points by their final psnr."""
     finals = sorted((-curve.scores[-1]["psnr"], curve.point) for curve in curves if curve.completed)
     return {point for _, point in finals[: max(1, math.floor(TOP * len(curves)))]}
 
@@ -58,7 +67,7 @@ def reached_top(curves: Sequence[Curve]) -> Callable[[Search], bool]:
 
 
 def reached_volume(curves: Sequence[Curve]) -> Callable[[Search], bool]:
-    """Whether a search has 95 % of the grid's hypervolume beyond the medians of both objectives."""
+    """Whether a search has 95 % of the hypervolume of all points, beyond the medians of both objectives."""
     finals = {curve.point: curve.values(EPOCHS, TWO) for curve in curves if curve.completed}
     reference = tuple(statistics.median(values) for values in zip(*finals.values(), strict=True))
     whole = hypervolume(list(finals.values()), reference)  # type: ignore[arg-type]
@@ -94,7 +103,7 @@ def header(title: str) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
 
 
-def compare_speed(curves: Sequence[Curve], count: int, few: int) -> None:
+def compare_speed(recording: Recording, curves: Sequence[Curve], count: int, few: int) -> None:
     """Time to the goal: random, halving, ours; one objective and two; one worker and eight."""
     for objectives, goal, what in (
         (ONE, reached_top(curves), f"one of the best {len(top_points(curves))} of {len(curves)}"),
@@ -105,11 +114,46 @@ def compare_speed(curves: Sequence[Curve], count: int, few: int) -> None:
             how = {"objectives": objectives, "workers": workers, "done": goal}
             baseline = times(curves, map(InOrder, orders(curves, count)), NONE, **how)
             show(NONE.name, baseline, baseline)
-            for rule in (HALVING, OURS):
+            for rule in (HALVING, EARLY, OURS):
                 show(rule.name, times(curves, map(InOrder, orders(curves, count)), rule, **how), baseline)
             if workers == 1 and few:
-                suggested = (Suggested("tpe", seed, objectives, len(curves)) for seed in range(few))
-                show("TPE and ours", times(curves, suggested, OURS, **how), baseline)
+                for name, rule in (("TPE, no pruning", NONE), ("TPE and ours", OURS)):
+                    show(name, times(curves, _suggested(recording, objectives, few), rule, **how), baseline)
+
+
+def compare_regret(recording: Recording, curves: Sequence[Curve], count: int, few: int) -> None:
+    """What the best trial found by then lacks of the best there is, one worker."""
+    whole = sum(sum(curve.seconds) + curve.scoring[-1] for curve in curves)
+    moments = [share * whole for share in SHARES]
+    print(f"\nWhat the best trial found lacks, psnr in dB, one worker: mean of {count} orders ({few} seeds of TPE)\n")
+    print("| search | " + " | ".join(f"{moment:.0f} s" for moment in moments) + " |")
+    print("| --- " * (len(moments) + 1) + "|")
+    cases = [(rule.name, lambda: map(InOrder, orders(curves, count)), rule) for rule in (NONE, HALVING, EARLY, OURS)]
+    if few:
+        suggested = partial(_suggested, recording, ONE, few)
+        cases += [("TPE, no pruning", suggested, NONE), ("TPE and ours", suggested, OURS)]
+    for name, sources, rule in cases:
+        regrets = [_regrets(curves, source, rule, moments) for source in sources()]
+        means = (statistics.fmean(column) for column in zip(*regrets, strict=True))
+        print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |", flush=True)
+
+
+def _regrets(curves: Sequence[Curve], source: Any, rule: Rule, moments: Sequence[float]) -> list[float]:
+    """At each moment; before the first trial has completed, by the worst point that there is."""
+    finals = {curve.point: curve.scores[-1]["psnr"] for curve in curves if curve.completed}
+    steps = [(0.0, min(finals.values()))]
+
+    def note(search: Search) -> bool:
+        steps.append((search.seconds, max(steps[-1][1], finals[search.completed[-1]])))
+        return search.seconds > moments[-1]
+
+    Replay(curves, source, rule, ONE, done=note).run()
+    best = max(finals.values())
+    return [best - max(value for seconds, value in steps if seconds <= moment) for moment in moments]
+
+
+def _suggested(recording: Recording, objectives: dict[str, Direction], count: int) -> Iterator[Suggested]:
+    return (Suggested(recording, "tpe", seed, objectives) for seed in range(count))
 
 
 def compare_rules(curves: Sequence[Curve], count: int, trials: int) -> None:
@@ -168,7 +212,7 @@ def _losses(curves: Sequence[Curve], rule: Rule, count: int, trials: int, worker
     return f"| {rule.name} | {rungs} | {shares} | {statistics.fmean(regrets):.3f} | {statistics.fmean(seconds):.0f} |"
 
 
-def compare_samplers(curves: Sequence[Curve], count: int) -> None:
+def compare_samplers(recording: Recording, curves: Sequence[Curve], count: int) -> None:
     """Samplers under our pruning, one worker; and how many of their first 60 points they had suggested before."""
     header(f"Samplers: time to the top {TOP:.0%}, one worker, {count} seeds")
     how = {"objectives": ONE, "workers": 1, "done": reached_top(curves)}
@@ -185,16 +229,16 @@ def compare_samplers(curves: Sequence[Curve], count: int) -> None:
     for name, sampler, (samplers.REDRAWS, samplers.RANDOM_REDRAWS) in cases:
         repeated, found = [], []
         for seed in range(count):
-            source = Suggested(sampler, seed, ONE, len(curves))
+            source = Suggested(recording, sampler, seed, ONE)
             search = Replay(curves, source, OURS, **how).run()
             repeated.append(1 - len(set(search.order[:60])) / len(search.order[:60]))
             found.append(search.seconds if search.arrived else math.inf)
         show(f"{name} ({statistics.fmean(repeated):.0%} repeated)", found, baseline)
 
 
-def describe(curves: Sequence[Curve]) -> None:
-    """What the grid is."""
-    lineage = json.loads(pq.read_schema(CURVES).metadata[b"lineage"])
+def describe(recording: Recording, curves: Sequence[Curve]) -> None:
+    """What was recorded."""
+    lineage = json.loads(pq.read_schema(recording.curves).metadata[b"lineage"])
     spent = sum(sum(curve.seconds) for curve in curves)
     print(f"{len(curves)} configurations, {spent:.0f} CPU-s of training, data {lineage['data_key']}")
     for family in ("forest", "cnn", "gan"):
@@ -210,20 +254,23 @@ def describe(curves: Sequence[Curve]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "fairness", "rules", "samplers"])
+    parser.add_argument("--curves", choices=list(RECORDINGS), default="grid")
     parser.add_argument("--orders", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=50, help="searches by a sampler")
     parser.add_argument("--trials", type=int, default=40, help="of each search, for fairness")
     options: Any = parser.parse_args()
-    curves = load_curves()
-    describe(curves)
+    recording = RECORDINGS[options.curves]
+    curves = load_curves(recording)
+    describe(recording, curves)
     if options.what == "speed":
-        compare_speed(curves, options.orders, options.seeds)
+        compare_speed(recording, curves, options.orders, options.seeds)
+        compare_regret(recording, curves, options.orders, options.seeds)
     elif options.what == "fairness":
         compare_fairness(curves, options.orders, options.trials)
     elif options.what == "rules":
         compare_rules(curves, options.orders, options.trials)
     else:
-        compare_samplers(curves, options.seeds)
+        compare_samplers(recording, curves, options.seeds)
 
 
 if __name__ == "__main__":

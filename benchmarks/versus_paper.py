@@ -34,7 +34,7 @@ def make_store(out: Path, subjects: int) -> Path:
     """Prepared phantoms, a third of them each for training, validation and test."""
     store = out / "store"
     if not (store / "cohort.json").exists():
-        pairs = read_pairs(make_cohort(out / "scans", subjects=subjects, size=(64, 72, 64), seed=5, jobs=2))
+        pairs = read_pairs(make_cohort(out / "scans", subjects=subjects, size=(96, 112, 96), seed=5, jobs=2))
         splits = {pair.subject: SPLITS[place % len(SPLITS)] for place, pair in enumerate(pairs)}
         prepare(pairs, store, config=PreparationConfig(), splits=splits, seed=0, workers=Workers(2))
     return store
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--per-subject", type=int, default=60, help="patches of a training subject")
     parser.add_argument("--trials", type=int, default=40, help="trials of the search, after the published ones")
-    parser.add_argument("--subjects", type=int, default=24)
+    parser.add_argument("--subjects", type=int, default=21)
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
     options: Any = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -298,6 +298,8 @@ def main() -> None:
     given = parser.parse_args(shlex.split(ours))
     pairs = [dict(text.split("=", 1) for text in texts) for texts in (given.build_arg, given.env)]
     binds = {Path(text.partition(":")[0]): Path(text.partition(":")[2] or text) for text in given.bind}
+    for missing in (path for path in (given.clean, *binds) if not path.exists()):
+        parser.error(f"there is no {missing}")
     given.work.mkdir(parents=True, exist_ok=True)
     rehearsal = Rehearsal(given.clean, given.work.resolve(), pairs[0], binds, pairs[1], given.reuse)
     stages = read_stages((HERE / "Dockerfile").read_text(encoding="utf-8"))

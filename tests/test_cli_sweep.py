@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -115,6 +115,16 @@ def test_a_signal_stops_it_cleanly_and_the_code_says_which(sweep, command, drive
     assert answer.code == code
     assert f"resume {sweep.root}" in answer.stderr.splitlines()[-1]
     assert read_json(sweep.heartbeat)["state"] == "stopped"
+
+
+def test_how_to_go_on_names_the_cluster_that_it_ran_on(sweep, command, drive, monkeypatch):
+    monkeypatch.setattr(driver, "guard", lambda search, lease: nullcontext())
+    on_a_cluster = ["--address", "10.0.0.1:6379"]
+    answer = command("extend", sweep.root, "--max-trials", 3, *on_a_cluster)
+    assert answer.stderr.splitlines()[-1].endswith("--max-trials N --address 10.0.0.1:6379")
+    drive(lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    answer = command("extend", sweep.root, "--max-trials", 4, *on_a_cluster)
+    assert answer.stderr.splitlines()[-1].endswith(f"resume {sweep.root} --address 10.0.0.1:6379")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

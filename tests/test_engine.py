@@ -209,6 +209,11 @@ def test_an_address_where_nobody_listens_is_refused_at_once():
         connect(f"127.0.0.1:{port}")
 
 
+def test_an_address_without_a_port_is_refused():
+    with pytest.raises(ClusterError, match=r"^10\.0\.0\.1 is no address of a Ray cluster"):
+        connect("10.0.0.1")
+
+
 def test_a_trial_that_fits_nowhere_is_refused(tmp_path):
     with pytest.raises(UsageError, match="asks for 999 CPU cores"):
         run(make_sweep(tmp_path), make_plan(tmp_path), cpu=999.0)

@@ -44,7 +44,11 @@ def test_forests_run_where_no_gpu_is_while_networks_have_the_gpu(tmp_path, nodes
     told = {"train": "stub_trial:train_on_node", "meter": "stub_trial:measure_stub"}
     plan = make_plan(tmp_path, suggest=suggest, budget=Budget(trials=4), forests=True, **told)
     index = IndexWriter(sweep, Indexer(sweep, metrics={}, config_schema={}, searched=[]))
-    run_trials(open_conductor(sweep, plan), index, capacity=Capacity(), should_stop=lambda: False)
+    said = []
+    conductor = open_conductor(sweep, plan)
+    conductor.progress = said.append
+    run_trials(conductor, index, capacity=Capacity(), should_stop=lambda: False)
+    assert said[0].startswith("up to 5 trials at once, on 2 nodes: ")
     assert outcomes(sweep) == dict.fromkeys(range(4), "completed")
     ran = {(event["number"], event["host"]) for event in read_events(sweep) if event["kind"] == "epoch"}
     assert ran == {(0, nodes["cpu"]), (1, nodes["gpu"]), (2, nodes["gpu"]), (3, nodes["cpu"])}

@@ -6,6 +6,7 @@ import socket
 import pytest
 from prepared_fixtures import make_store
 
+from mrisynth.errors import NotFoundError
 from mrisynth.search import node_report, nodes
 
 NODE = {"Resources": {"CPU": 4.0, "GPU": 1.0}, "NodeManagerPort": 1, "ObjectManagerPort": 2, "MetricsExportPort": 3}
@@ -34,6 +35,17 @@ def test_a_node_that_sees_everything_has_no_problem(look, tmp_path):
     assert items["GPUs"].value.startswith("1 for Ray")
     assert "metrics 3" in items["ports"].value
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("note")] == ["note"]
+
+
+def test_a_node_without_rays_agent_has_no_port_of_metrics():
+    ports = nodes._ports({**NODE, "MetricsExportPort": -1})
+    assert ports.value == "raylet 1, objects 2"
+
+
+def test_a_results_folder_that_is_not_here_is_not_made(tmp_path):
+    with pytest.raises(NotFoundError, match=r"there is no folder .*; make it"):
+        nodes.examine_nodes(tmp_path / "results", None)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("made", "sentence"), [(False, "there is no folder"), (True, "is another folder than")])

@@ -11,6 +11,8 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 from compose_spec import ComposeSpecification
+from jsonschema import ValidationError
+from kuberay_schema import refuse_what_kuberay_does_not_take
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
@@ -83,38 +85,23 @@ def test_what_kubernetes_itself_knows_is_valid(path):
             kubernetes_validate.validate(pod, desired_version="1.30", strict=True)
 
 
-JOB = {
-    "entrypoint",
-    "backoffLimit",
-    "shutdownAfterJobFinishes",
-    "ttlSecondsAfterFinished",
-    "submitterPodTemplate",
-    "rayClusterSpec",
-}
-CLUSTER = {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
-WORKERS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
-
-
 @pytest.mark.parametrize("name", ["rayjob.yaml", "raycluster.yaml"])
-def test_what_kuberay_checks_of_its_own_kinds_holds(name):
-    """As far as we use them: the fields that its types (v1) know, and what its operator refuses."""
-    kind = documents(DOCKER / "kuberay" / name)[-1]
-    assert kind["apiVersion"] == "ray.io/v1"
-    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?", kind["metadata"]["name"])
-    cluster = kind["spec"]
-    if kind["kind"] == "RayJob":
-        assert set(cluster) <= JOB
-        assert cluster["shutdownAfterJobFinishes"], "what lives on has no time to live"
-        assert cluster["ttlSecondsAfterFinished"] >= 0 <= cluster["backoffLimit"]
-        cluster = cluster["rayClusterSpec"]
-    assert set(cluster) <= CLUSTER
-    assert set(cluster["headGroupSpec"]) == {"rayStartParams", "template"}
-    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
-        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
-        assert group["template"]["spec"]["containers"]
-    for workers in cluster["workerGroupSpecs"]:
-        assert set(workers) == WORKERS
-        assert 0 <= workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+def test_kuberay_takes_its_own_kinds(name):
+    refuse_what_kuberay_does_not_take(documents(DOCKER / "kuberay" / name)[-1])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"spec": {"rayClusterSpec": {}, "entryPoint": "true"}},
+        {"spec": {"rayClusterSpec": {"headGroupSpec": {"rayStartParams": {"num-cpus": 0}, "template": {}}}}},
+        {"metadata": {"name": "First"}},
+    ],
+)
+def test_what_kuberay_does_not_take_is_found(changed):
+    job = documents(DOCKER / "kuberay" / "rayjob.yaml")[-1]
+    with pytest.raises(ValidationError):
+        refuse_what_kuberay_does_not_take({**job, **changed})
 
 
 @pytest.mark.parametrize("path", KUBERAY, ids=lambda path: path.name)

@@ -4,14 +4,18 @@ import os
 import shlex
 import stat
 import subprocess
+from contextlib import contextmanager
 from types import SimpleNamespace
 
+import kubernetes_validate
 import pytest
+from kuberay_schema import refuse_what_kuberay_does_not_take
 from ruamel.yaml import YAML
 
 from mrisynth.errors import ClusterError, UsageError
-from mrisynth.search.submission import job, slurm
+from mrisynth.search.submission import job, slurm, waiting
 from mrisynth.search.submission.entry import Entry, checked
+from mrisynth.search.submission.entry import command as entry_command
 from mrisynth.search.submission.kuberay import Pods
 from mrisynth.search.submission.kuberay import render as render_rayjob
 
@@ -35,7 +39,7 @@ def test_what_could_be_taken_for_something_else_is_refused(entry):
 
 
 def test_a_head_runs_exactly_what_was_asked_for():
-    words = shlex.split(job.command(ENTRY))
+    words = shlex.split(entry_command(ENTRY))
     assert words[:7] == ["mrisynth", "sweep", "gan", "--data", "/data/store", "--results", "/shared/my results"]
     assert words[-3:] == ["--address", "auto", "--or-resume"]
     assert "losses.l1=1; rm -rf /" in words
@@ -96,12 +100,39 @@ def test_without_rays_part_for_jobs_it_is_said_what_to_install(monkeypatch):
         job.submit(ENTRY, "http://127.0.0.1:8265")
 
 
+@pytest.fixture
+def joining(monkeypatch):
+    """A cluster that a node joins at every look, and that cannot be reached at the first; no time passes for us."""
+    clock, looks = iter(range(1000)), iter(range(1000))
+
+    @contextmanager
+    def session(address):
+        if next(looks) == 0:
+            raise ClusterError("it cannot be reached")
+        yield
+
+    monkeypatch.setattr(waiting, "ray_session", session)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": False}] + [{"Alive": True}] * next(looks))
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
+
+
+def test_a_cluster_is_waited_for_until_all_nodes_are_there(joining):
+    waiting.wait_for_nodes("10.0.0.1:6379", 4, timeout=100)
+
+
+def test_nodes_that_do_not_come_in_time_are_counted(joining):
+    with pytest.raises(ClusterError, match=r"\d of 50 nodes joined the cluster in time"):
+        waiting.wait_for_nodes("10.0.0.1:6379", 50, timeout=10)
+
+
 def test_a_rayjob_holds_the_command_and_what_was_asked_for(tmp_path):
     space = tmp_path / "mine.yaml"
     space.write_text("description: mine\nbudget: {trials: 3}\n", encoding="utf-8")
     entry = Entry(str(space), "/data/store", "/results", "first", ENTRY.options)
     text = render_rayjob(entry, Pods("registry.example.org/mrisynth:gpu", workers=3, gpus=2, cpus=16))
     texts, made = YAML(typ="safe").load_all(text)
+    kubernetes_validate.validate(texts, desired_version="1.30", strict=True)
+    refuse_what_kuberay_does_not_take(made)
     words = shlex.split(texts["data"]["sweep.sh"])
     assert words[:4] == ["exec", "mrisynth", "sweep", "/sweep/space.yaml"]
     assert ENTRY.options[0][1] in words

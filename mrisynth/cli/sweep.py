@@ -117,7 +117,7 @@ def sweep(
     new = NewSweep(asked, data, results, name, seed, storage, found.dump() if found else None)
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     start = start_or_resume if or_resume else start_sweep
-    run_and_report(lambda: start(new, launch=launch, progress=say_plain), results / name)
+    run_and_report(lambda: start(new, launch=launch, progress=say_plain), results / name, address=address)
 
 
 def resume(
@@ -135,7 +135,7 @@ def resume(
 
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     go_on = partial(resume_sweep, sweep, store=data, storage=storage)
-    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep)
+    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep, address=address)
 
 
 def extend(
@@ -162,7 +162,7 @@ def extend(
         raise UsageError("say how far: --max-trials, --max-hours, --max-gpu-hours or --max-wall, in all")
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     go_on = partial(resume_sweep, sweep, store=data, storage=storage, again=again)
-    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep)
+    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep, address=address)
 
 
 def retry(
@@ -190,31 +190,38 @@ def retry(
     again = Again(kinds=kinds, trials=pruned or [])
     launch = Launch(address=address, max_concurrent=max_concurrent, grace=grace)
     go_on = partial(resume_sweep, sweep, store=data, storage=storage, again=again)
-    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep)
+    run_and_report(lambda: go_on(launch=launch, progress=say_plain), sweep, address=address)
 
 
-def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path) -> None:
-    """Drive a sweep, then show what came out; the exit code says how it ended, the last line how to go on."""
+def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path, *, address: str | None = None) -> None:
+    """Drive a sweep, then show what came out; the exit code says how it ended, the last line how to go on.
+
+    Args:
+        drive: drives it.
+        folder: the sweep's folder.
+        address: the cluster that it runs on; None: this machine alone.
+    """
+    there = "" if address is None else f" --address {address}"
     try:
         outcome = drive()
     except KeyboardInterrupt as forced:
-        _say_how_to_go_on(folder)
+        _say_how_to_go_on(folder, there)
         raise typer.Exit(128 + (forced.args[0] if forced.args else signal.SIGINT)) from None
     except (UsageError, InvalidInputError, NotFoundError):
         raise
     except Exception:
-        _say_how_to_go_on(folder)
+        _say_how_to_go_on(folder, there)
         raise
     if outcome.state == "stopped":
-        _say_how_to_go_on(folder)
+        _say_how_to_go_on(folder, there)
         raise typer.Exit(128 + outcome.signal if outcome.signal else 0)
     show_leaderboard(folder, k=5)
     show_missed(folder)
     show_pictures(folder)
     say(f"browse all of it: {program()} dashboard {folder.parent}")
     if outcome.trials.get("lost"):
-        say(f"try the lost trials again: {program()} retry {folder}")
-    say(f"search on: {program()} extend {folder} --max-trials N")
+        say(f"try the lost trials again: {program()} retry {folder}{there}")
+    say(f"search on: {program()} extend {folder} --max-trials N{there}")
 
 
 def say_plain(text: str) -> None:
@@ -222,9 +229,9 @@ def say_plain(text: str) -> None:
     say(escape(text))
 
 
-def _say_how_to_go_on(folder: Path) -> None:
-    """Say it, unless the sweep is another driver's."""
+def _say_how_to_go_on(folder: Path, there: str) -> None:
+    """Say it, unless the sweep is another driver's; `there`: the option that names the cluster, or nothing."""
     from mrisynth.results.store import SweepDirectory, sweep_state
 
     if folder.is_dir() and sweep_state(SweepDirectory(folder)) != "running":
-        say(f"nothing is lost; go on with: {program()} resume {folder}")
+        say(f"nothing is lost; go on with: {program()} resume {folder}{there}")

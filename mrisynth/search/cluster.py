@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import socket
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,23 +17,29 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import AuthenticationError, RayError
 
 from mrisynth.errors import ClusterError
+from mrisynth.search.machine import token_file
 
 REACHED_WITHIN = 10.0
 """How long the head of a cluster may take to accept a connection, in seconds."""
+
+_REMEDY = "show it the token of its head: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH=FILE or ~/.ray/auth_token"
 
 
 def knock(address: str) -> None:
     """See whether a cluster is there and would take us.
 
     Args:
-        address: "host:port"; of "ray://host:port" only the port is tried, and of other forms nothing.
+        address: "host:port"; of "ray://host:port" only the port is tried, and of "auto" and other forms nothing.
 
     Raises:
-        ClusterError: it cannot be reached, does not take our token, runs other versions, or has no node here.
+        ClusterError: the address has no port, or the cluster cannot be reached, does not take our token, runs other
+            versions, or has no node here.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return
+        if "://" in address or address == "auto":
+            return
+        raise ClusterError(f"{address} is no address of a Ray cluster; give its head's with the port: 10.0.0.1:6379")
     try:
         socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
     except OSError as error:
@@ -61,16 +66,13 @@ def _ask(address: str) -> dict[str, Any]:
     return dict(json.loads(answer))
 
 
-_REMEDY = "show it the token of its head: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH=FILE or ~/.ray/auth_token"
-
-
 def _our_token() -> str:
     """What we show to a cluster, in words."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return "a client without a token"
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "the token in RAY_AUTH_TOKEN"
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    path = token_file()
     return f"the token in {path}" if path.is_file() else f"a client without a token (there is none in {path})"
 
 

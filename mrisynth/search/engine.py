@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,8 @@ SETTINGS = {
 
 _TOKEN = Path("~/.ray/auth_token")
 _STAGING = ".tune-"
+_NAMED = 8
+"""Nodes of a cluster that are named at the start of a sweep; of the others their number is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def run_trials(
         UsageError: the cluster has no room for a single trial.
         Exception: Tune's loop broke; the study is whole, and the trials that ran can be adopted.
     """
+    import ray
     from ray import tune
 
     from mrisynth.search.failures import watch
@@ -116,9 +119,12 @@ def run_trials(
     from mrisynth.search.worker import TrialWorker
 
     conductor.retries = capacity.max_failures
-    conductor.slots, concurrent = _fit(capacity)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    conductor.slots, concurrent = _fit(capacity, nodes)
     if conductor.slots.gpus:
         conductor.slots.packing = read_packing(conductor.sweep)
+    if len(nodes) > 1:
+        conductor.progress(_room(nodes, capacity.cpu, concurrent))
     resources = partial(_resources, cpu=capacity.cpu, gpu=conductor.slots.gpu)
     ending = Ending(should_stop, grace, conductor.progress)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=conductor.sweep.root))
@@ -205,15 +211,21 @@ def _resources(config: dict[str, Any], *, cpu: float, gpu: float) -> Any:
     return tune.PlacementGroupFactory([bundle], "STRICT_PACK", _soft_target_node_id=assignment["node"])
 
 
-def _fit(capacity: Capacity) -> tuple[Slots, int]:
-    """Where trials may begin on the nodes that are there now; and how many run at once."""
-    import ray
+def _room(nodes: Sequence[dict[str, Any]], cpu: float, concurrent: int) -> str:
+    """How much of a cluster a sweep will use, in a sentence; a node without the cores for a trial is left out."""
+    names = sorted(str(node["NodeManagerHostname"]) for node in nodes if node["Resources"].get("CPU", 0.0) >= cpu)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    trials = f"up to {concurrent} trial{'s' * (concurrent != 1)}"
+    return f"{trials} at once, on {len(names)} node{'s' * (len(names) != 1)}: {', '.join(names[:_NAMED])}{more}"
 
-    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-    gpus = sum(node.get("GPU", 0.0) for node in nodes.values())
+
+def _fit(capacity: Capacity, nodes: Sequence[dict[str, Any]]) -> tuple[Slots, int]:
+    """Where trials may begin on the nodes that are there now, as Ray lists them; and how many run at once."""
+    resources = {node["NodeID"]: node["Resources"] for node in nodes}
+    gpus = sum(has.get("GPU", 0.0) for has in resources.values())
     gpu = float(gpus > 0) if isinstance(capacity.gpu, str) else capacity.gpu
-    cores = {node: _count(has.get("CPU", 0.0), capacity.cpu) for node, has in nodes.items()}
-    places = {node: min(cores[node], _count(has.get("GPU", 0.0), gpu)) for node, has in nodes.items()}
+    cores = {node: _count(has.get("CPU", 0.0), capacity.cpu) for node, has in resources.items()}
+    places = {node: min(cores[node], _count(has.get("GPU", 0.0), gpu)) for node, has in resources.items()}
     if not any(places.values()):
         raise UsageError(
             f"a trial asks for {capacity.cpu:g} CPU cores and {gpu:g} GPUs, and no node of the cluster has both; "
@@ -221,7 +233,7 @@ def _fit(capacity: Capacity) -> tuple[Slots, int]:
         )
     if not isinstance(capacity.gpu, str) or not gpus:
         return Slots(gpu=gpu), capacity.max_concurrent or sum(places.values())
-    without_gpu = {node: count for node, count in cores.items() if count and not nodes[node].get("GPU")}
+    without_gpu = {node: count for node, count in cores.items() if count and not resources[node].get("GPU")}
     beside_gpus = sum(cores.values()) - sum(without_gpu.values())
     slots = Slots(gpu=gpu, gpus=gpus, beside_gpus=beside_gpus, without_gpu=without_gpu)
     return slots, capacity.max_concurrent or sum(cores.values())

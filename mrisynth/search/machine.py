@@ -59,6 +59,11 @@ def examine(results: Path | None = None) -> list[Item]:
     return items + (list(_disk(results)) if results is not None else [])
 
 
+def token_file() -> Path:
+    """Where Ray looks for the token that it shows to a cluster; it need not be there."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+
+
 def _library(name: str) -> Item:
     try:
         installed = version(name)
@@ -121,7 +126,7 @@ def _devices() -> Item:
 
 def _token() -> Item:
     """The file that lets whoever can read it run programs on our Ray."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    path = token_file()
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:

@@ -16,6 +16,7 @@ from mrisynth import __version__
 from mrisynth.errors import MrisynthError, NotFoundError
 from mrisynth.files import read_json, write_bytes
 from mrisynth.search.attempts import VISIBLE_WITHIN
+from mrisynth.search.machine import token_file
 
 LIBRARIES = ("ray", "torch", "optuna", "pyarrow", "numpy", "SimpleITK")
 """Libraries whose versions are compared among nodes."""
@@ -140,8 +141,7 @@ def _gpus() -> list[str]:
 
 def _token_mode() -> int | None:
     """The mode of the file with Ray's token; None where there is no such file."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     try:
-        return stat.S_IMODE(path.stat().st_mode)
+        return stat.S_IMODE(token_file().stat().st_mode)
     except OSError:
         return None

@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mrisynth import __version__
-from mrisynth.errors import ClusterError
+from mrisynth.errors import ClusterError, NotFoundError
 from mrisynth.files import write_bytes
 from mrisynth.search.machine import LEAST_DISK, Item, Level
 from mrisynth.search.node_report import LIBRARIES, find_cohort, installed, report
@@ -33,6 +33,8 @@ LEAST_SHARED_MEMORY = 1e9
 
 MUST_AGREE = ("mrisynth", "torch", "ray")
 """What has to have the same version on every node; of others a difference is told."""
+
+_SAME = "install the same version on every node"
 
 
 @dataclass(slots=True)
@@ -89,8 +91,13 @@ def examine_nodes(folder: Path, store: str | None) -> list[Node]:
     Args:
         folder: the results folder, or a sweep's.
         store: where the store is; None: not looked at.
+
+    Raises:
+        NotFoundError: there is no such folder here, so that no node could be asked whether it sees the same.
     """
     folder = folder.resolve()
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder {folder}; make it, where every node sees it: mkdir -p {folder}")
     alive = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: str(node["NodeManagerHostname"]))
     nonce = f".nodes-{secrets.token_hex(8)}"
     write_bytes(folder / nonce, nonce.encode())
@@ -146,9 +153,6 @@ def _judge(task: ray.ObjectRef, node: dict[str, Any], arrived: float, cohort: st
     yield _token(answer["token"])
 
 
-_SAME = "install the same version on every node"
-
-
 def _versions(there: dict[str, str]) -> Iterator[Item]:
     """The versions of a node beside this process's; what a build is for (+cpu, +cu126) may differ."""
     here = {"mrisynth": __version__, "python": platform.python_version(), **installed()}
@@ -187,8 +191,10 @@ def _shared_memory(size: int | None) -> Item:
 
 def _ports(node: dict[str, Any]) -> Item:
     ports = {"raylet": "NodeManagerPort", "objects": "ObjectManagerPort", "metrics": "MetricsExportPort"}
-    shown = ", ".join(f"{name} {node[key]}" for name, key in ports.items() if node.get(key))
-    return Item("ports", f"{shown}; the port of metrics answers anybody, without a token")
+    open_ports = {name: node[key] for name, key in ports.items() if node.get(key, 0) > 0}
+    shown = ", ".join(f"{name} {port}" for name, port in open_ports.items())
+    warned = "; the port of metrics answers anybody, without a token" if "metrics" in open_ports else ""
+    return Item("ports", shown + warned)
 
 
 def _clock(skew: float) -> Item:

@@ -54,8 +54,8 @@ class Queue:
         if not self._may_begin(trials, live, is_spent, say):
             return None
         waiting = waiting_trials(trials)
-        free = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
-        queued = free or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
+        asked_for = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
+        queued = asked_for or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
         return queued[0].number if queued else ask(self.study, self.plan.grid)
 
     def _read(self) -> list[FrozenTrial]:

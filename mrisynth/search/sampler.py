@@ -23,6 +23,10 @@ CANDIDATES, AGAIN = 24, 4
 """Of how many points that resemble the good ones TPE takes the best; when it draws again, fewer, so that it differs."""
 
 
+BRANCHES, EVERY = ("generator", "adversary"), 2
+"""What TPE draws at random in one trial of so many: one architecture that was good early is else all that it tries."""
+
+
 class SeededSampler(BaseSampler):
     """Optuna's sampler, seeded anew from (seed, trial number) for each trial, and again for each single parameter.
 
@@ -30,7 +34,8 @@ class SeededSampler(BaseSampler):
     two parameters of one trial: those already stored are not drawn again, and the others do not notice.
 
     TPE suggests its favourite again and again where there are few points; the same point trains to the same result, so
-    it is drawn again.
+    it is drawn again. And in turn with others TPE draws a trial's architecture at random, and only the rest by what was
+    good with it.
     """
 
     def __init__(self, name: SamplerName, seed: int) -> None:
@@ -50,6 +55,7 @@ class SeededSampler(BaseSampler):
         drawn = self._relative.sample_relative(study, trial, search_space)
         if self._name != "tpe" or not drawn:
             return drawn
+        drawn |= self._branch(study, trial, search_space, 0)
         for redraw in range(REDRAWS + RANDOM_REDRAWS):
             if not _is_tried(study, trial, drawn):
                 break
@@ -63,7 +69,21 @@ class SeededSampler(BaseSampler):
                     path: sampler.sample_independent(study, trial, path, distribution)
                     for path, distribution in search_space.items()
                 }
+            drawn |= self._branch(study, trial, search_space, redraw + 1)
         return drawn
+
+    def _branch(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], draw: int
+    ) -> dict[str, Any]:
+        """The architecture at random, where it is this trial's turn; else nothing."""
+        if trial.number % EVERY != EVERY - 1:
+            return {}
+        sampler = RandomSampler(seed=derive_seed(self._seed, trial.number, "branch", draw))
+        return {
+            path: sampler.sample_independent(study, trial, path, search_space[path])
+            for path in BRANCHES
+            if path in search_space
+        }
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

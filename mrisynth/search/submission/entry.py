@@ -4,6 +4,7 @@ Schedulers start a job again from scratch, so the command must mean the same the
 """
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,16 @@ def checked(entry: Entry) -> Entry:
     return entry
 
 
+def command(entry: Entry, *, program: str = "mrisynth") -> str:
+    """What the shell of a cluster's head runs: with the same effect however often it is started.
+
+    Args:
+        entry: what shall be run.
+        program: how the head calls mrisynth.
+    """
+    return shlex.join([program, "sweep", *entry.words(), "--address", "auto", ONCE_OR_AGAIN])
+
+
 def plain(name: str, text: str) -> str:
     """A text for one line.
 
@@ -88,5 +99,9 @@ def fitting(name: str, text: str, pattern: str) -> str:
 
 def space_path(space: str) -> str:
     """A space as the nodes find it: a shipped one by its name, a file that lies here by its whole path."""
-    path = Path(space)
-    return str(path.resolve()) if path.suffix in (".yaml", ".yml") else space
+    return str(Path(space).resolve()) if is_file(space) else space
+
+
+def is_file(space: str) -> bool:
+    """Whether a space is a file, not the name of a shipped one."""
+    return Path(space).suffix in (".yaml", ".yml")

@@ -1,13 +1,12 @@
 """A sweep as a job of a running Ray cluster: the cluster runs the driver, and whoever submitted may go home."""
 
 import os
-import shlex
 import time
 from importlib.util import find_spec
 from typing import Any
 
 from mrisynth.errors import ClusterError, UsageError
-from mrisynth.search.submission.entry import ONCE_OR_AGAIN, Entry, checked, plain
+from mrisynth.search.submission.entry import Entry, checked, command, plain
 
 _ENDED = {"STOPPED", "SUCCEEDED", "FAILED"}
 _SWEEP = "mrisynth-sweep"
@@ -59,11 +58,6 @@ def submit(entry: Entry, address: str, *, program: str = "mrisynth") -> str:
     except (ConnectionError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ClusterError(f"the Ray cluster at {address} cannot be used: {reason}") from error
-
-
-def command(entry: Entry, *, program: str = "mrisynth") -> str:
-    """What the head's shell runs."""
-    return shlex.join([program, "sweep", *entry.words(), "--address", "auto", ONCE_OR_AGAIN])
 
 
 def _refuse_twice(client: Any, entry: Entry) -> None:

@@ -1,8 +1,7 @@
 """A RayJob for Kubernetes: the shipped manifest, with what was asked for in its places."""
 
 import io
-import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from mrisynth.errors import InvalidInputError, UsageError
-from mrisynth.search.submission.entry import ONCE_OR_AGAIN, Entry, checked, fitting
+from mrisynth.search.submission.entry import Entry, checked, command, fitting, is_file
 from mrisynth.shipped import recipe
 
 _FOLDER = "/sweep"
@@ -82,16 +81,14 @@ def render(entry: Entry, pods: Pods) -> str:
 def _write_texts(texts: Any, entry: Entry) -> None:
     """The command, and the space if it is a file here. In a file of its own the command passes one shell only."""
     texts["metadata"]["name"] = f"{entry.name}-sweep"
-    words = entry.words()
-    if Path(entry.space).suffix in (".yaml", ".yml"):
-        words[0] = f"{_FOLDER}/space.yaml"
+    if is_file(entry.space):
         try:
             space = Path(entry.space).read_text(encoding="utf-8")
         except OSError as error:
             raise InvalidInputError(f"the space {entry.space} cannot be read: {error.strerror}") from None
         texts["data"]["space.yaml"] = LiteralScalarString(space)
-    command = shlex.join(["mrisynth", "sweep", *words, "--address", "auto", ONCE_OR_AGAIN])
-    texts["data"]["sweep.sh"] = LiteralScalarString(f"exec {command}\n")
+        entry = replace(entry, space=f"{_FOLDER}/space.yaml")
+    texts["data"]["sweep.sh"] = LiteralScalarString(f"exec {command(entry)}\n")
 
 
 def _write_job(job: Any, name: str, pods: Pods) -> None:
