@@ -13,8 +13,6 @@ from mrisynth.results.index import Index
 from mrisynth.results.leaderboard import status
 from mrisynth.results.store import SweepDirectory, sweep_state
 
-EVERY = "5s"
-
 
 def matches(sweep: SweepDirectory, text: str) -> bool:
     """Whether every word of a search is in the sweep's name, description, space, tags or state."""
@@ -29,7 +27,7 @@ def matches(sweep: SweepDirectory, text: str) -> bool:
 def show(sweep: SweepDirectory) -> None:
     """One sweep as a card, which is drawn again every few seconds while the sweep runs."""
     live = sweep_state(sweep) == "running"
-    st.fragment(_card, run_every=EVERY if live else None)(sweep, live)
+    st.fragment(_card, run_every=reading.EVERY if live else None)(sweep, live)
 
 
 def _card(sweep: SweepDirectory, live: bool) -> None:

@@ -21,6 +21,9 @@ from mrisynth.results.store import SweepDirectory, list_sweeps, read_yaml
 
 VARIABLE = "MRISYNTH_RESULTS"
 
+EVERY = "5s"
+"""How often what runs is read and drawn again."""
+
 
 def results_folder() -> Path:
     """The folder named on the command line, else in the environment.

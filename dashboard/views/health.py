@@ -17,7 +17,6 @@ from mrisynth.results.records import moment, read_mapping
 from mrisynth.results.store import SweepDirectory, sweep_state
 from mrisynth.words import size_in_words
 
-EVERY = "5s"
 UNKNOWN = "not recorded"
 
 
@@ -73,7 +72,7 @@ def _index(sweep: SweepDirectory, index: Index) -> None:
     standing = read_mapping(sweep.index / "manifest.json").get("written") == manifest["written"]
     written = words.ago(when, datetime.now(UTC)) if (when := moment(manifest["written"])) else UNKNOWN
     if not standing:
-        written = "not yet, or damaged: what is shown was read from the trials' folders"
+        written = "just now, from the trials' folders"
     _facts(
         [
             ("form", f"version {manifest['schema_version']}, by mrisynth {manifest.get('program') or UNKNOWN}"),
@@ -144,7 +143,7 @@ def _view(sweep: SweepDirectory) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader(f"Driver of {plain(sweep.name)}", anchor=False)
-        st.fragment(_driver, run_every=EVERY if live else None)(sweep, live)
+        st.fragment(_driver, run_every=reading.EVERY if live else None)(sweep, live)
         st.subheader("Code that began it", anchor=False)
         _code(sweep)
     with right:
