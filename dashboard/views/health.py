@@ -88,8 +88,11 @@ def _index(sweep: SweepDirectory, index: Index) -> None:
 
 
 def _damages(sweep: SweepDirectory, index: Index) -> None:
+    """What could not be read; why the index could not stands above every page, and not here again."""
     found = health.damages(sweep, index)
-    if not found:
+    if reading.index_error(sweep) is not None:
+        st.caption("Without an index that can be read, every look at the sweep reads all trials' folders.")
+    elif not found:
         st.success("Everything in the sweep's folder that was looked at could be read.", icon=":material/check_circle:")
     for sentence in found:
         st.warning(plain(f"{sentence[:1].upper()}{sentence[1:]}."), icon=":material/warning:")

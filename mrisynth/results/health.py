@@ -95,13 +95,13 @@ def schemas(sweep: SweepDirectory) -> list[dict[str, Any]]:
 
 
 def damages(sweep: SweepDirectory, trials: Index) -> list[str]:
-    """What in the folder could not be read, a sentence each.
+    """What in the folder besides the index could not be read, a sentence each.
 
     Args:
         sweep: the sweep.
         trials: its index, as it was read or built.
     """
-    return [*unreadable(sweep), *_unindexed(sweep), *_holes(trials)]
+    return [*unreadable(sweep), *_holes(trials)]
 
 
 def unreadable(sweep: SweepDirectory) -> list[str]:
@@ -132,14 +132,6 @@ def _unreadable(sweep: SweepDirectory) -> Iterator[str]:
         read_notes(sweep)
     except MrisynthError as error:
         yield str(error)
-
-
-def _unindexed(sweep: SweepDirectory) -> Iterator[str]:
-    try:
-        index.read_index(sweep)
-    except MrisynthError as error:
-        why = "has none yet" if isinstance(error, NotFoundError) else f"cannot be read ({error})"
-        yield f"the index of this sweep {why}: every look at it reads all trials' folders"
 
 
 def _holes(trials: Index) -> Iterator[str]:
