@@ -10,7 +10,6 @@ from mrisynth.results.differences import differing, nearest
 from mrisynth.results.health import made_by
 from mrisynth.results.index import Index
 from mrisynth.results.lineage import attempts, repeat_command
-from mrisynth.results.published import NAMES
 from mrisynth.results.published_trials import not_run
 from mrisynth.results.records import read_mapping
 from mrisynth.results.store import SweepDirectory
@@ -41,9 +40,13 @@ def show_differences(index: Index, rows: dict[int, dict[str, Any]], trial: int, 
     if best is not None and best != trial:
         beside[f"best: trial {best}"] = rows[best]
     if named is not None:
-        where = "did not run here" if named["trial"] is None else f"trial {named['trial']}"
-        kind = "published" if named["name"] in NAMES else "named"
-        beside[f"{kind} {named['name']}: {where}"] = dict(named)
+        ran_here = named["trial"] is not None
+        title = (
+            f"named {named['name']}: trial {named['trial']}"
+            if ran_here
+            else f"published {named['name']}: did not run here"
+        )
+        beside[title] = dict(named)
     if len(beside) == 1:
         st.caption(
             "There is no other trial to compare it with: it is the best one, and no named one ran in this sweep."
@@ -52,8 +55,12 @@ def show_differences(index: Index, rows: dict[int, dict[str, Any]], trial: int, 
     table = difference_table([*beside.values()], [*beside])
     if table.empty:
         st.caption(f"Its settings are those of {plain(' and of '.join([*beside][1:]))}.")
-    else:
-        st.dataframe(table, hide_index=True)
+        return
+    st.dataframe(table, hide_index=True)
+    st.caption(
+        "Beside it stand the best trial and, of the named trials and the paper's systems, the one that differs from it "
+        "in the fewest settings. Empty: it has no such setting; a loss without a weight is not used."
+    )
 
 
 def show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
