@@ -50,7 +50,7 @@ def _show(sweep: SweepDirectory, index: Index, rows: dict[int, dict[str, Any]], 
     _scores(index, row["trial"])
     st.subheader("Settings that differ", anchor=False)
     best = next((each for each in reading.ranking(index) if rows[each]["outcome"] == "completed"), None)
-    lineage.show_differences(rows, trial, best)
+    lineage.show_differences(index, rows, trial, best)
     st.subheader("Curves", anchor=False)
     _curves(sweep, index, trial)
     st.subheader("Remarks", anchor=False)
