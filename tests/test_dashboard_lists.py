@@ -282,7 +282,7 @@ def test_health_says_what_could_not_be_read(kinds, visit):
     above, *said = plainly(visit("health", folder=kinds, sweep="broken"), "warning")
     assert "`mrisynth resume` writes the index anew" in above
     assert "sweep.yaml is not valid YAML" in said[0]
-    assert "The index of this sweep cannot be read" in said[1]
+    assert not any("The index" in sentence for sentence in said)  # it is said above
     newer = " ".join(plainly(visit("health", folder=kinds, sweep="newer"), "warning"))
     assert "sweep.yaml has schema version 99, and this mrisynth reads up to 1" in newer
     assert "update this one" in newer
