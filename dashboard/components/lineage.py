@@ -58,8 +58,8 @@ def show_differences(index: Index, rows: dict[int, dict[str, Any]], trial: int, 
         return
     st.dataframe(table, hide_index=True)
     st.caption(
-        "Beside it stand the best trial and, of the named trials and the paper's systems, the one that differs from it "
-        "in the fewest settings. Empty: it has no such setting; a loss without a weight is not used."
+        "Beside it: the best trial, if that is another one, and of the named trials and the paper's systems the one "
+        "that differs from it in the fewest settings. Empty: no such setting; a loss without a weight is not used."
     )
 
 

@@ -150,7 +150,7 @@ function tools(state) {
   const place = make("span");
   (state.values ??= {}).place = place;
   const hint = "Click or drag to move the crosshair in all three; arrow keys and page up/down move it by a voxel. " +
-    "The numbers above are the intensities there (0 to 1), in brackets generated - high.";
+    "The numbers over the images: the intensity there (0 to 1), in brackets generated - high.";
   line.append(label, place, make("span", "hint", hint));
   return line;
 }
