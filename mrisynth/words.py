@@ -1,6 +1,7 @@
-"""Durations, sizes, budgets and lists of trials as people say them."""
+"""Durations, sizes, budgets and lists of trials as people say them, and what they meant by a word that there is not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 LIMITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
@@ -25,6 +26,13 @@ def size_in_words(bytes_: float) -> str:
         if bytes_ >= factor:
             return f"{bytes_ / factor:.3g} {unit}"
     return f"{bytes_ / 1e3:.3g} kB"
+
+
+def nearest(word: Any, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, whatever its case; None where none is near."""
+    by_lower = {name.lower(): name for name in reversed([*known])}
+    near = get_close_matches(str(word).lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else None
 
 
 def name_trials(numbers: Sequence[int]) -> str:
