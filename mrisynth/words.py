@@ -41,6 +41,11 @@ def name_trials(numbers: Sequence[int]) -> str:
     return f"trial{'s' * (len(numbers) != 1)} {shown}{', ...' * (len(numbers) > 8)}"
 
 
+def tell_rate(rate: float) -> str:
+    """How many trials end in an hour: "0.35 trials an hour", "2,050 trials an hour"."""
+    return f"{rate:,.0f} trials an hour" if rate >= 100 else f"{rate:.3g} trials an hour"
+
+
 def tell_remaining(left: Mapping[str, Any] | None) -> str | None:
     """How long a sweep will go on: "about 12 min (9 min to 15 min), until its trials are done".
 
