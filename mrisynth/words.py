@@ -1,6 +1,7 @@
-"""Durations, sizes, budgets and lists of trials as people say them."""
+"""Durations, sizes, budgets and lists of trials as people say them, and what they meant by a word that there is not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 LIMITS = {"trials": "trials", "hours": "core-hours", "gpu_hours": "GPU-hours", "wall": "hours of wall time"}
@@ -27,10 +28,22 @@ def size_in_words(bytes_: float) -> str:
     return f"{bytes_ / 1e3:.3g} kB"
 
 
+def nearest(word: Any, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, whatever its case; None where none is near."""
+    by_lower = {name.lower(): name for name in reversed([*known])}
+    near = get_close_matches(str(word).lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else None
+
+
 def name_trials(numbers: Sequence[int]) -> str:
     """Some trials by number, the first eight of them: "trial 4", "trials 4, 9, 12, ..."."""
     shown = ", ".join(map(str, numbers[:8]))
     return f"trial{'s' * (len(numbers) != 1)} {shown}{', ...' * (len(numbers) > 8)}"
+
+
+def tell_rate(rate: float) -> str:
+    """How many trials end in an hour: "0.35 trials an hour", "2,050 trials an hour"."""
+    return f"{rate:,.0f} trials an hour" if rate >= 100 else f"{rate:.3g} trials an hour"
 
 
 def tell_remaining(left: Mapping[str, Any] | None) -> str | None:

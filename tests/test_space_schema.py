@@ -9,8 +9,8 @@ import pytest
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.search.space import parse_space
-from mrisynth.search.space_file import plain_value
 from mrisynth.search.space_schema import space_schema
+from mrisynth.search.yaml_document import plain_value
 from mrisynth.shipped import search_spaces
 from mrisynth.training.config import parameters
 

@@ -64,8 +64,8 @@ def _show_families(answer: dict[str, Any]) -> None:
     for rung in answer["rungs"]:
         if rung["pruned"]:
             show(
-                f"{rung['family']}: {rung['reached']} trials reached {rung['fraction']:.0%} of their epochs, "
-                f"{rung['pruned']} were pruned there"
+                f"{rung['family']}: of {rung['reached']} trials that reached {rung['fraction']:.0%} of their epochs, "
+                f"{rung['pruned']} ended there"
             )
 
 

@@ -1,5 +1,6 @@
 """`mrisynth status`, `top` and `dashboard`: reading what sweeps left; needs neither torch nor ray."""
 
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import program, say, show, show_json, show_table
-from mrisynth.words import LIMITS, in_words, tell_remaining
+from mrisynth.words import LIMITS, in_words, name_trials, tell_rate, tell_remaining
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep: RESULTS/NAME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")]
@@ -42,12 +43,14 @@ def status(
     for node, trials in answer["nodes"].items():
         show(f"on {node}: trial{'s' * (len(trials) != 1)} {', '.join(map(str, trials))}")
     if best := answer["best"]:
-        show(
-            f"best: trial {best['trial']}, "
-            + ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items())
-        )
+        metrics = _metrics(answer["objectives"], best["values"])
+        scores = ", ".join(f"{name} {best['values'][name]:.4g}" for name in metrics)
+        by = f" by {next(iter(answer['objectives']))}" if answer["front"] else ""
+        show(f"best{by}: trial {best['trial']}, {scores}")
         if best["breaks"]:
             show(f"it breaks {' and '.join(best['breaks'])}, as every completed trial breaks a constraint")
+    if answer["front"]:
+        show(_front(answer))
     show_alerts(answer["alerts"])
     if answer["state"] == "stopped":
         say(f"go on with: {program()} resume {sweep}")
@@ -80,13 +83,15 @@ def top(
 def show_leaderboard(sweep: Path, *, k: int, by: str | None = None, pareto: bool = False) -> None:
     """The best trials as a table: what was tried, how it ended, its scores, and its gain over both baselines."""
     board = _leaderboard(sweep, k=k, by=by, pareto=pareto)
-    metrics = _metrics(board)
+    metrics = _metrics([board["by"], *board["objectives"]], {name for t in board["trials"] for name in t["values"]})
     gains = [f"over {name}" for name in board["baselines"]]
-    rows = [_row(trial, metrics, list(board["baselines"])) for trial in board["trials"]]
+    rows = [_row(trial, metrics, board) for trial in board["trials"]]
     for name, values in board["baselines"].items():
         rows.append(["-", name, "baseline", *[_number(values.get(metric)) for metric in metrics], *[""] * len(gains)])
     title = f"{board['sweep']}: {board['by']}, {board['direction']}; gains are means over subjects (and the least)"
     show_table(title, ["trial", "model", "outcome", *metrics, *gains], rows, right={*metrics, *gains})
+    if board["front"]:
+        show(f"{_front(board)}" + ("" if pareto else f"; these alone: {program()} top {sweep} --pareto"))
     for trial in board["trials"]:
         if trial["reason"]:
             show(f"trial {trial['trial']} {trial['outcome']}: {trial['message']}")
@@ -98,12 +103,16 @@ def show_progress(answer: dict[str, Any]) -> None:
     """What is spent of each limit, how fast it goes, how long it will go on, and whether a forecast held."""
     from mrisynth.results.forecast import tell_missed
 
-    for name, budget in answer["budget"].items():
-        if budget["limit"] is not None or name in ("trials", "hours"):
-            limit = "no limit" if budget["limit"] is None else f"{budget['limit']:g}"
-            show(f"{LIMITS[name]}: {budget['spent']:.3g} of {limit}")
+    spent = [
+        f"{budget['spent']:.3g} {LIMITS[name]} (no limit)"
+        if budget["limit"] is None
+        else f"{budget['spent']:.3g} of {budget['limit']:.3g} {LIMITS[name]}"
+        for name, budget in answer["budget"].items()
+        if budget["limit"] is not None or name in ("trials", "hours")
+    ]
+    show(f"spent: {', '.join(spent)}")
     if answer["rate"]:
-        show(f"rate: {answer['rate']:.3g} trials an hour, running for {in_words(answer['ran'])}")
+        show(f"rate: {tell_rate(answer['rate'])}, running for {in_words(answer['ran'])}")
     if answer["state"] != "done" and (left := tell_remaining(answer["remaining"])):
         show(f"remaining: {left}")
     if missed := tell_missed(answer["forecast"]):
@@ -143,23 +152,29 @@ def _leaderboard(sweep: Path, *, k: int, by: str | None, pareto: bool) -> dict[s
     return leaderboard(open_index(open_sweep(sweep)), by=by, k=k, pareto=pareto)
 
 
-def _metrics(board: dict[str, Any]) -> list[str]:
-    """The metric that ranks, then the usual ones."""
-    known = {name for trial in board["trials"] for name in trial["values"]}
-    return [board["by"], *[name for name in ("psnr", "ssim") if name in known and name != board["by"]]]
+def _metrics(wanted: Iterable[str], known: Container[str]) -> list[str]:
+    """What decides, then the usual metrics, as far as there are such."""
+    return [name for name in dict.fromkeys((*wanted, "psnr", "ssim")) if name in known]
 
 
-def _row(trial: dict[str, Any], metrics: list[str], baselines: list[str]) -> list[str]:
+def _front(answer: dict[str, Any]) -> str:
+    """Which trials there are to choose between, where there are several objectives."""
+    front, objectives = answer["front"], " and ".join(answer["objectives"])
+    return f"Pareto front of {objectives}, which no other trial beats in all: {name_trials(front)} ({len(front)})"
+
+
+def _row(trial: dict[str, Any], metrics: list[str], board: dict[str, Any]) -> list[str]:
     config = trial["config"]
     adversary = config.get("adversary", "none")
     model = config.get("generator", "?") + ("" if adversary == "none" else f" + {adversary}")
     ended = f"pruned, epoch {trial['epochs']}" if trial["outcome"] == "pruned" else trial["outcome"]
     ended += f", {trial['reason']}" if trial["reason"] else ""
+    ended += ", on the front" if trial["trial"] in board["front"] else ""
     ended += f", breaks {' and '.join(trial['breaks'])}" if trial["breaks"] else ""
     name = f"{trial['trial']} {trial['name'] or ''}".strip()
     name += f" (repeats {trial['retry_of']})" if trial["retry_of"] is not None else ""
     scores = [_number(trial["values"].get(metric)) for metric in metrics]
-    return [name, model, ended, *scores, *[_gain(trial["gains"].get(baseline)) for baseline in baselines]]
+    return [name, model, ended, *scores, *[_gain(trial["gains"].get(baseline)) for baseline in board["baselines"]]]
 
 
 def _number(value: float | None) -> str:

@@ -13,6 +13,7 @@ from mrisynth.errors import InvalidInputError
 from mrisynth.words import LIMITS
 
 if TYPE_CHECKING:
+    from mrisynth.search.settings import Halving
     from mrisynth.search.space import Space
 
 app = typer.Typer(help="Search spaces: what a sweep may try.", no_args_is_help=True)
@@ -78,7 +79,7 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
         yield "budget", " or ".join(limits)
     if space.search:
         yield "sampler", space.sampler
-        yield "pruner", "halving" if space.pruner else "none"
+        yield "pruner", _pruner(space.pruner)
     if space.bounds:
         thrown = space.feasibility.bounds_in_words
         yield "constraints", " and ".join(map(str, space.bounds)) + (f" ({thrown})" if thrown else "")
@@ -87,6 +88,14 @@ def _terms(space: "Space") -> Iterator[tuple[str, str]]:
         yield "generator", f"{generator}, {network_size(*sizes)}"
     if space.fixed:
         yield "fixed", ", ".join(f"{path}={_plain(value)}" for path, value in space.fixed.items())
+
+
+def _pruner(halving: "Halving | None") -> str:
+    if halving is None:
+        return "none"
+    rungs = ", ".join(f"{rung:g}" for rung in halving.rungs)
+    quota = f", after the first {halving.quota}" if halving.quota else ""
+    return f"halving at {rungs} of the epochs, keeping {halving.keep:.0%} of a family{quota}"
 
 
 def _plain(value: Any) -> str:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 GRACE = 20.0
 """As in `search.driver.Launch`, which would be slow to import for a help text."""
 
+_RAISES = {
+    "trials": "--max-trials N",
+    "hours": "--max-hours N",
+    "gpu_hours": "--max-gpu-hours N",
+    "wall": "--max-wall TIME",
+}
+"""The option of `extend` that raises each limit."""
+_NEARLY = 0.9
+"""A sweep that has used so much of its time ended because of it: the last sign of life is a few seconds old."""
+
 Address = Annotated[
     str | None, typer.Option(help="A running Ray cluster (host:port, or auto); default: Ray on this machine alone.")
 ]
@@ -221,12 +231,30 @@ def run_and_report(drive: Callable[[], "SweepOutcome"], folder: Path, *, address
     say(f"browse all of it: {program()} dashboard {folder.parent}")
     if outcome.trials.get("lost"):
         say(f"try the lost trials again: {program()} retry {folder}{there}")
-    say(f"search on: {program()} extend {folder} --max-trials N{there}")
+    _say_how_to_search_on(folder, there)
 
 
 def say_plain(text: str) -> None:
     """A sentence of the search's, which may hold brackets."""
     say(escape(text))
+
+
+def _say_how_to_search_on(folder: Path, there: str) -> None:
+    """Name the option that raises the limit which ended the search; what was done to its end has none."""
+    from mrisynth.results.index import open_index
+    from mrisynth.results.leaderboard import status
+    from mrisynth.results.store import open_sweep
+
+    sweep = open_sweep(folder)
+    index = open_index(sweep)
+    used = {
+        name: part["spent"] / part["limit"]
+        for name, part in status(sweep, index)["budget"].items()
+        if index.manifest["budget"].get(name)
+    }
+    name = max(used, key=lambda limit: used[limit], default=None)
+    if name is not None and used[name] > (_NEARLY if name != "trials" else 1 - 1e-9):
+        say(f"search on: {program()} extend {folder} {_RAISES[name]}{there}")
 
 
 def _say_how_to_go_on(folder: Path, there: str) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mrisynth.cli.console import output, show
-from mrisynth.words import LIMITS, in_words, tell_remaining
+from mrisynth.words import LIMITS, in_words, tell_rate, tell_remaining
 
 EVERY = 2.0
 """Seconds between two looks; a driver writes the index no more often."""
@@ -68,21 +68,21 @@ def _tell(sweep: Path, pause: Callable[[float], None]) -> dict[str, Any]:
 def _summary(answer: dict[str, Any]) -> list[str | None]:
     """Trials, the best one, the rate, the remaining time."""
     counted = ", ".join(f"{count} {outcome}" for outcome, count in answer["trials"].items() if count)
-    rate = f"{answer['rate']:.3g} trials an hour" if answer["rate"] else None
+    rate = tell_rate(answer["rate"]) if answer["rate"] else None
     left = tell_remaining(answer["remaining"]) if answer["state"] == "running" else None
     return [counted or "no trial yet", _best(answer), rate, left and f"remaining {left}"]
 
 
 def _best(answer: dict[str, Any]) -> str | None:
-    """The best trial, its first objective and its gain over the low-field images themselves."""
+    """The best trial, its objectives, and by how much the first of them beats the low-field images themselves."""
     best = answer["best"]
     if not best:
         return None
-    name, value = next(iter(best["values"].items()), ("", float("nan")))
-    gain = best["gains"].get("identity")
-    over = f" ({gain['mean']:+.2f} over identity)" if gain else ""
+    scores = [f"{name} {best['values'][name]:.4g}" for name in answer["objectives"] if name in best["values"]]
+    if scores and (gain := best["gains"].get("identity")):
+        scores[0] += f" ({gain['mean']:+.2f} over identity)"
     breaks = f", breaks {' and '.join(best['breaks'])}" if best["breaks"] else ""
-    return f"best: trial {best['trial']}, {name} {value:.4g}{over}{breaks}"
+    return f"best: trial {best['trial']}, {', '.join(scores)}{breaks}"
 
 
 def _draw(answer: dict[str, Any]) -> Group:
@@ -104,7 +104,7 @@ def _budget(answer: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 1))
     for name, part in answer["budget"].items():
         if part["limit"]:
-            spent = f"{part['spent']:.3g} of {part['limit']:g} {LIMITS[name]}"
+            spent = f"{part['spent']:.3g} of {part['limit']:.3g} {LIMITS[name]}"
             table.add_row(
                 ProgressBar(total=part["limit"], completed=min(part["spent"], part["limit"]), width=24), spent
             )

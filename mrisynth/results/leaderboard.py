@@ -36,7 +36,7 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         `results.forecast` reads it; reasons as [{"outcome", "reason", "count", "trial", "message"}], trial and message
         being the last one's; alerts as in `results.alerts`, the worst first; nodes as node -> the trials that run
         there; best as a row of `top`, or None while no trial has completed (one that breaks a constraint is the best
-        only while none keeps to all).
+        only while none keeps to all); front as `front` gives it.
     """
     index = open_index(sweep) if index is None else index
     outcomes = index.trials["outcome"].to_pylist()
@@ -50,7 +50,9 @@ def status(sweep: SweepDirectory, index: Index | None = None) -> dict[str, Any]:
         **progress(sweep, index),
         "forecast": read_forecast(sweep),
         "nodes": running_nodes(sweep),
+        "objectives": dict(index.objectives),
         "best": best[0] if best else None,
+        "front": front(index),
     }
     return {**answer, "alerts": [asdict(alert) for alert in _alerts(sweep, index, answer)]}
 
@@ -63,6 +65,8 @@ def leaderboard(index: Index, *, by: str | None = None, k: int | None = None, pa
         "sweep": index.manifest["sweep"],
         "by": metric,
         "direction": index.direction(metric),
+        "objectives": dict(index.objectives),
+        "front": front(index),
         "trials": top(index, by=metric, k=k, pareto=pareto),
         "baselines": {name: dict(index.manifest["baselines"].get(name, {}).get("values", {})) for name in BASELINES},
     }
@@ -157,6 +161,14 @@ def pareto_front(index: Index) -> set[int]:
     return {row["trial"] for row, lost in zip(rows, beaten, strict=True) if not lost}
 
 
+def front(index: Index) -> list[int]:
+    """The Pareto front where there are several objectives, the best by the first of them first; else empty."""
+    if len(index.objectives) < 2:
+        return []
+    on_front = pareto_front(index)
+    return [trial for trial in ranking(index) if trial in on_front]
+
+
 def _alerts(sweep: SweepDirectory, index: Index, answer: Mapping[str, Any]) -> list[Alert]:
     """What there is to be told, given the rest of what `status` says."""
     best, sign = answer["best"], last_sign(sweep)
@@ -167,7 +179,7 @@ def _alerts(sweep: SweepDirectory, index: Index, answer: Mapping[str, Any]) -> l
         index,
         state=answer["state"],
         root=sweep.root,
-        leaders=pareto_front(index) if len(index.objectives) > 1 else single,
+        leaders=set(answer["front"]) or single,
         silent=sign.age() if sign else None,
         free=free_space(sweep.root),
         to_come=left * disk["median"] if "median" in disk else None,

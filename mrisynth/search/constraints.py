@@ -8,11 +8,11 @@ from pydantic import Field, Strict
 from mrisynth.config import Config
 from mrisynth.results.constraints import SIZES, Bound, number
 from mrisynth.search.domains import show
-from mrisynth.search.space_file import Mistakes, Place, did_you_mean
+from mrisynth.search.space_file import Mistakes, did_you_mean
+from mrisynth.search.yaml_document import Place
 from mrisynth.training.metrics import METRICS
 
 _SIDES = ("min", "max")
-_EXAMPLE = "{max: 1.5} or {min: 30}"
 
 
 class Limit(Config):
@@ -40,17 +40,18 @@ def _limit(name: str, given: Any, mistakes: Mistakes) -> Limit | None:
         mistakes.add(place, f"'{name}' is neither a metric nor a size{did_you_mean(name, known) or _all(known)}")
         return None
     if not isinstance(given, Mapping):
-        mistakes.add(place, f"constraints.{name} is {show(given)}; write {_EXAMPLE}")
+        mistakes.add(place, f"constraints.{name} is {show(given)}; write {_example(given)}")
         return None
     wrong = [_wrong(name, side, bound, mistakes) for side, bound in given.items()]
     if any(wrong):
         return None
     if not given:
-        mistakes.add(place, f"constraints.{name} has no bound; write {_EXAMPLE}")
+        mistakes.add(place, f"constraints.{name} has no bound; write {_example(given)}")
         return None
     limit = Limit(**{side: float(bound) for side, bound in given.items()})
     if limit.min is not None and limit.max is not None and limit.min > limit.max:
-        mistakes.add(place, f"constraints.{name} has a min of {limit.min:g} above its max of {limit.max:g}")
+        what = f"constraints.{name} has a min of {number(limit.min)} above its max of {number(limit.max)}"
+        mistakes.add(place, f"{what}, so that no trial can keep to both; lower the min, or raise the max")
         return None
     return limit
 
@@ -61,7 +62,7 @@ def _wrong(name: str, side: str, bound: Any, mistakes: Mistakes) -> bool:
     if side not in _SIDES:
         mistakes.add(place, f"unknown key 'constraints.{name}.{side}'{did_you_mean(side, _SIDES)}")
     elif isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) < float("inf"):
-        mistakes.add(place, f"constraints.{name}.{side} is {show(bound)}; it must be a number")
+        mistakes.add(place, f"constraints.{name}.{side} is {show(bound)}; it must be a number, like 1.5 or 2e6")
     elif impossible := _impossible(Bound(name, "max" if side == "max" else "min", bound)):
         mistakes.add(place, impossible)
     else:
@@ -77,6 +78,12 @@ def _impossible(bound: Bound) -> str | None:
     if bound.side == "min" and most is not None and bound.value > most:
         return f"no trial can keep to {bound}: {bound.name} is never above {number(most)}"
     return None
+
+
+def _example(given: Any) -> str:
+    """How a bound is written, with the number that was given, if it was one."""
+    bound = f"{given:g}" if isinstance(given, int | float) and not isinstance(given, bool) else "1.5"
+    return f"{{max: {bound}}} or {{min: {bound}}}"
 
 
 def _all(known: list[str]) -> str:

@@ -1,6 +1,6 @@
 """A parameter of a space: the values it may take, and the conditions under which it exists."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,14 @@ class Condition:
         return {self.path: {"not": values} if self.negated else values}
 
 
+class CircleError(ValueError):
+    """Conditions go round in a circle: each of the parameters `paths` depends on the next, the last on the first."""
+
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        super().__init__(", ".join(paths))
+        self.paths = paths
+
+
 @dataclass(frozen=True, slots=True)
 class Dimension:
     """A parameter: its dotted path, the values it may take, and when it exists."""
@@ -73,17 +81,33 @@ def in_order(dimensions: Iterable[Dimension]) -> tuple[Dimension, ...]:
     """The dimensions, each after those that its conditions name, otherwise as given.
 
     Raises:
-        ValueError: conditions go round in a circle; the message names the parameters.
+        CircleError: conditions go round in a circle.
     """
     waiting, ordered = list(dimensions), list[Dimension]()
     while waiting:
         names = {dimension.path for dimension in waiting}
         ready = [d for d in waiting if not names & {condition.path for condition in d.conditions}]
         if not ready:
-            raise ValueError(f"the conditions of {', '.join(sorted(names))} wait for one another")
+            raise CircleError(_circle(waiting))
         ordered += ready
         waiting = [dimension for dimension in waiting if dimension not in ready]
     return tuple(ordered)
+
+
+def _circle(waiting: Sequence[Dimension]) -> tuple[str, ...]:
+    """A circle among dimensions of which each waits for another one."""
+    waits_for = {
+        dimension.path: next(
+            condition.path
+            for condition in dimension.conditions
+            if any(other.path == condition.path for other in waiting)
+        )
+        for dimension in waiting
+    }
+    paths = [waiting[0].path]
+    while (following := waits_for[paths[-1]]) not in paths:
+        paths.append(following)
+    return tuple(paths[paths.index(following) :])
 
 
 def _condition(path: str, accepted: Any) -> Condition:

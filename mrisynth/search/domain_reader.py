@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from mrisynth.search.domains import Choice, Constant, Domain, Range, same, show
-from mrisynth.search.space_file import Mistakes, Place, did_you_mean
+from mrisynth.search.space_file import Mistakes, did_you_mean
+from mrisynth.search.yaml_document import Place
 from mrisynth.training.parameters import Parameter
+from mrisynth.words import nearest
 
 _KINDS = ("float", "int", "choice")
 _RANGE_KEYS = ("float", "int", "log", "step", "when")
@@ -34,6 +36,11 @@ class DomainReader:
 
     def fixed(self, value: Any) -> Domain | None:
         """The domain of a fixed value, or None if it is not legal."""
+        if isinstance(value, list) and self.parameter.type != "list":
+            self._note(
+                f"is {show(value)} under 'fixed', where it has one value; write a list of choices under 'search'"
+            )
+            return None
         return Constant(self.parameter.normal(value)) if self._legal(value, self.place) else None
 
     def searched(self, spec: Any) -> Domain | None:
@@ -41,21 +48,34 @@ class DomainReader:
         try:
             if isinstance(spec, list):
                 self._warn_of_two_numbers(spec)
-                return self._choice(spec, self.place)
-            return self._spelled_out(spec)
+            domain = self._choice(spec, self.place) if isinstance(spec, list) else self._spelled_out(spec)
         except _RefusedError:
             return None
+        if isinstance(domain, Choice) and len(domain.values) == 1 and not (isinstance(spec, dict) and "when" in spec):
+            remedy = f"write {self.path}: {show(domain.values[0])} under 'fixed'"
+            self.mistakes.warn(self.place, f"{self.path} has one choice, so that nothing is searched; {remedy}")
+        return domain
 
     def _spelled_out(self, spec: Any) -> Domain:
+        if spec is None:
+            raise self._refused("has no values; write a list like [a, b], or a range like {int: [low, high]}")
         if not isinstance(spec, dict):
             raise self._refused(f"is {show(spec)}; a single value is not searched: write it under 'fixed'")
         kinds = [key for key in _KINDS if key in spec]
-        known = _CHOICE_KEYS if kinds == ["choice"] else _RANGE_KEYS if kinds else (*_KINDS, "log", "step", "when")
+        if kinds and str(spec[kinds[0]]).startswith("("):
+            raise self._refused(f"is in parentheses; write brackets: {kinds[0]}: [low, high]", kinds[0])
+        known = _CHOICE_KEYS if kinds == ["choice"] else _RANGE_KEYS if kinds else _KINDS
+        unknown = [key for key in spec if key not in (*known, *kinds, "log", "step", "when")]
+        if not kinds and not any(nearest(key, _KINDS) for key in unknown):
+            given = f"has {', '.join(unknown)}, and " if unknown else ""
+            raise self._refused(f"{given}needs one of float: [low, high], int: [low, high] and choice: [a, b, ...]")
         for key in spec:
-            if key not in known and key not in kinds:
+            if key not in known and key not in kinds and (kinds or key in unknown):
                 self._note(f"has an unknown key '{key}'{did_you_mean(key, known)}", key)
-        if len(kinds) != 1:
-            raise self._refused("needs one of float: [low, high], int: [low, high] and choice: [a, b, ...]")
+        if not kinds:
+            raise _RefusedError
+        if len(kinds) > 1:
+            raise self._refused(f"has both {' and '.join(kinds)}; keep one of them")
         return (
             self._choice(spec["choice"], (*self.place, "choice"))
             if kinds == ["choice"]
@@ -84,18 +104,23 @@ class DomainReader:
         if kind != parameter.type:
             raise self._refused(f"must be {parameter.legal}: write '{parameter.type}:', not '{kind}:'", kind)
         if not isinstance(bounds, list) or len(bounds) != 2:
-            raise self._refused(f"is {kind}: {show(bounds)}; a range has two bounds: {kind}: [low, high]", kind)
+            decimals = "; decimals have a point, not a comma" if kind == "float" and len(bounds) == 4 else ""
+            what = f"is {kind}: {show(bounds)}; a range has two bounds: {kind}: [low, high]{decimals}"
+            raise self._refused(what, kind)
         illegal = [end for end, bound in enumerate(bounds) if not self._legal(bound, (*self.place, kind, end))]
         if illegal:
             raise _RefusedError
         low, high = map(parameter.normal, bounds)
         if low >= high:
-            raise self._refused(f"is a range from {low} to {high}; low must be less than high", kind)
+            what = f"is a range from {show(bounds[0])} to {show(bounds[1])}"
+            remedy = f"swap them: [{show(bounds[1])}, {show(bounds[0])}]" if low > high else "fix it instead"
+            raise self._refused(f"{what}; low must be less than high: {remedy}", kind)
         log = spec.get("log", False)
         if not isinstance(log, bool):
             raise self._refused(f"has log: {show(log)}; it must be true or false", "log")
         if log and low <= 0:
-            raise self._refused(f"is a log range that begins at {low}; low must be greater than 0", "log")
+            what = f"is a log range that begins at {show(bounds[0])}"
+            raise self._refused(f"{what}; low must be greater than 0, like {show(bounds[1] / 1000)}", "log")
         return self._stepped(Range(low, high, log), spec.get("step"))
 
     def _stepped(self, plain: Range, step: Any) -> Domain:
@@ -111,13 +136,18 @@ class DomainReader:
             raise self._refused(f"has step: {show(step)}; {legal}", "step")
         stepped = replace(plain, step=self.parameter.normal(step))
         if not stepped.contains(plain.high):
-            raise self._refused(f"has step: {step}, which does not lead from {plain.low} to {plain.high}", "step")
+            low, high = show(plain.low), show(plain.high)
+            last = plain.low + (plain.high - plain.low) // step * step
+            remedy = f"write [{low}, {show(round(last, 12))}]" if last > plain.low else "write a smaller step"
+            raise self._refused(f"has step: {show(step)}, which does not lead from {low} to {high}; {remedy}", "step")
         return stepped
 
     def _legal(self, value: Any, place: Place) -> bool:
         reason = self.parameter.why_illegal(value)
         if reason:
-            self.mistakes.add(place, f"{self.path} is {show(value)}; {reason}")
+            quoted = isinstance(value, str) and show(value) != value and self.parameter.type in ("int", "float")
+            remedy = "; write it without quotes" if quoted else ""
+            self.mistakes.add(place, f"{self.path} is {show(value)}; {reason}{remedy}")
         return reason is None
 
     def _warn_of_two_numbers(self, values: list[Any]) -> None:

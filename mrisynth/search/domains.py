@@ -126,5 +126,15 @@ def same(one: Any, other: Any) -> bool:
 
 
 def show(value: Any) -> str:
-    """A value as a space file writes it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    """A value as a space file writes it: words as they are, but in quotes where they look like a number."""
+    if not isinstance(value, str) or _looks_like_a_number(value):
+        return json.dumps(value, default=str)
+    return value
+
+
+def _looks_like_a_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mrisynth.search.domains import show
-from mrisynth.search.space_file import Mistakes, Place, did_you_mean
+from mrisynth.search.space_file import Mistakes, did_you_mean
+from mrisynth.search.yaml_document import Place
 from mrisynth.training.config import TrialConfig
 from mrisynth.training.parameters import InvalidConfigError
 
@@ -67,6 +68,7 @@ def _check_names(published: list[Any], names: list[str], mistakes: Mistakes) -> 
     for position, name in enumerate(published):
         place: Place = ("published", position)
         if name not in names:
-            mistakes.add(place, f"unknown trial {show(name)}{did_you_mean(name, names)}")
+            known = did_you_mean(name, names) if names else "; there are none: write configurations under 'trials'"
+            mistakes.add(place, f"unknown trial {show(name)}{known}")
         elif name in published[:position]:
             mistakes.add(place, f"trial {name} stands twice")

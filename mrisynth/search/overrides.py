@@ -10,8 +10,9 @@ from mrisynth.search.dimensions import Condition, parse_conditions
 from mrisynth.search.domains import Constant
 from mrisynth.search.parameters import flattened, read_parameters
 from mrisynth.search.settings import Budget, Settings
-from mrisynth.search.space_file import Mistakes, SpaceFile, plain_value
+from mrisynth.search.space_file import Mistakes, SpaceFile
 from mrisynth.search.trial_mapping import exists_in, with_parameter
+from mrisynth.search.yaml_document import plain_value
 from mrisynth.training.config import parameters
 from mrisynth.training.parameters import closest
 

@@ -1,15 +1,17 @@
 """The parameters of a space, fixed and searched: read from its file, checked against `TrialConfig`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mrisynth.search.dimensions import Condition, Dimension, in_order, parse_conditions
+from mrisynth.search.dimensions import CircleError, Condition, Dimension, in_order, parse_conditions
 from mrisynth.search.domain_reader import DomainReader
 from mrisynth.search.domains import Constant, Domain, Suggests, few_values, show
-from mrisynth.search.space_file import Mistakes, Place
+from mrisynth.search.space_file import Mistakes
+from mrisynth.search.yaml_document import Place
 from mrisynth.training.config import parameters
 from mrisynth.training.parameters import closest
+from mrisynth.words import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,14 @@ def read_parameters(fixed: Any, search: Any, *, mistakes: Mistakes) -> Parameter
             _check_condition(path, condition, dimensions=dimensions, place=places[path], mistakes=mistakes)
         if dimension and not mistakes.any_at(places[path]):
             _check_together(dimension, dimensions, place=places[path], mistakes=mistakes)
-    if "generator" not in places:
+    if "generator" not in places and not _is_unreadable(search, places):
         mistakes.add(("search",), f"generator is missing; search or fix {parameters()['generator'].legal}")
     return _ordered([dimension for dimension in dimensions.values() if dimension], mistakes)
+
+
+def _is_unreadable(search: Any, places: Iterable[str]) -> bool:
+    """Whether the generator is only missing because of another mistake."""
+    return not search or not isinstance(search, dict) or any(nearest(path, ["generator"]) for path in places)
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +126,9 @@ def _dimension(path: str, value: Any, *, place: Place, mistakes: Mistakes) -> Di
 
 def _closest(path: str) -> str:
     """What was meant by an unknown path; a whole block is named by its parameters."""
+    above = path.rpartition(".")[0]
+    if above in parameters():
+        return f"{above} has a value, and no parameters below; a range or a condition stands under 'search'"
     inside = [known for known in parameters() if known.startswith(f"{path}.")]
     return f"it is a block; write its parameters, like '{inside[0]}'" if inside else closest(path, parameters())
 
@@ -132,6 +142,10 @@ def _well_formed(path: str, when: Any, *, place: Place, mistakes: Mistakes) -> b
         )
         return False
     for name, accepted in when.items():
+        if name in ("and", "or", "not"):
+            legal = "{a: 1, b: 2} holds where both do, {a: [1, 2]} where either does, {a: {not: 1}} where it does not"
+            mistakes.add((*at, name), f"the 'when' of {path} has the word '{name}' for a parameter; write {legal}")
+            return False
         values = accepted.get("not") if isinstance(accepted, dict) else accepted
         if (
             values in (None, [])
@@ -157,7 +171,9 @@ def _check_condition(
     elif domain := _domain(condition.path, dimensions):
         never = [value for value in condition.values if not domain.contains(value)]
         if never and not implied:
-            mistakes.add(at, f"{condition.path} is never {' or '.join(map(show, never))} here; it is {domain}")
+            word = next((v.removeprefix("not ") for v in never if isinstance(v, str) and v.startswith("not ")), "")
+            remedy = f"; to exclude a value, write {{not: {word}}}" if word else ""
+            mistakes.add(at, f"{condition.path} is never {' or '.join(map(show, never))} here; it is {domain}{remedy}")
         elif not condition.can_hold(domain):
             mistakes.add(at, f"{path} is never used: it needs {condition}, but {condition.path} is {domain}")
 
@@ -212,6 +228,19 @@ def _ordered(dimensions: list[Dimension], mistakes: Mistakes) -> Parameters:
     defaults = {path: parameters()[path].default for path in sorted(named - present) if path in parameters()}
     try:
         return Parameters(in_order(dimensions), defaults)
-    except ValueError as error:
-        mistakes.add(("search",), str(error))
+    except CircleError as error:
+        mistakes.add(("search", _with_when(error.paths, dimensions), "when"), _circle_in_words(error.paths))
         return Parameters()
+
+
+def _with_when(paths: Sequence[str], dimensions: Sequence[Dimension]) -> str:
+    """The first of some parameters whose file gives it a `when`."""
+    conditions = {dimension.path: dimension.conditions for dimension in dimensions}
+    return next(path for path in paths if set(conditions[path]) - set(parse_conditions(parameters()[path].condition)))
+
+
+def _circle_in_words(paths: Sequence[str]) -> str:
+    if len(paths) == 1:
+        return f"{paths[0]} depends on itself; take that condition away"
+    links = [f"{one} depends on {other}" for one, other in zip(paths, (*paths[1:], paths[0]), strict=True)]
+    return f"{', '.join(links[:-1])} and {links[-1]}; take one of these conditions away"

@@ -8,7 +8,8 @@ from pydantic import Field, Strict, ValidationError, field_validator
 from mrisynth.config import Config
 from mrisynth.search.constraints import Limit, read_constraints
 from mrisynth.search.domains import show
-from mrisynth.search.space_file import Mistakes, Place, did_you_mean
+from mrisynth.search.space_file import Mistakes, did_you_mean
+from mrisynth.search.yaml_document import Place
 from mrisynth.training.metrics import METRICS
 
 Count = Annotated[int, Strict()]
@@ -65,6 +66,20 @@ class Resources(Config):
 
 _BLOCKS: dict[Any, type[Config]] = {"budget": Budget, "resources": Resources, "halving": Halving}
 """The mappings among the settings, by the key that they stand under."""
+_EXAMPLES: dict[Any, str] = {
+    "budget": "{trials: 100}",
+    "resources": "{cpu: 1, gpu: auto}",
+    "halving": "{rungs: [0.1, 0.3], keep: 0.33}",
+    "objectives": "{psnr: maximize}",
+}
+_NOUNS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "one line of text",
+    "tuple_type": "a list of fractions, like [0.1, 0.3]",
+}
+"""What should stand there, by pydantic's name of the error."""
+_UNITS: dict[Any, str] = dict.fromkeys(("hours", "gpu_hours", "wall"), "a number of hours, like 1.5")
 
 
 class Settings(Config):
@@ -136,14 +151,16 @@ def _sentence(detail: Any, place: Place) -> str:
     """One of pydantic's errors as a sentence of ours."""
     name, given, kind = ".".join(map(str, place)), detail["input"], detail["type"]
     if kind == "extra_forbidden":
-        return f"unknown key '{name}'{did_you_mean(place[-1], _siblings(place))}"
+        remedy = "; write a space after ':'" if ":" in name else did_you_mean(place[-1], _siblings(place))
+        return f"unknown key '{name}'{remedy}"
     if kind == "missing":
         return f"{name} is missing"
     if kind == "literal_error":
         return f"{name} is {show(given)}; it must be {detail['ctx']['expected'].replace(chr(39), '')}"
     if kind in ("model_type", "dict_type"):
-        first = next(iter(_BLOCKS[place[-1]].model_fields), "...") if place[-1] in _BLOCKS else "..."
-        return f"{name} is {show(given)}; it must be a mapping, like {{{first}: ...}}"
+        return f"{name} is {show(given)}; it must be a mapping, like {_EXAMPLES[place[-1]]}"
+    if noun := _NOUNS.get(kind):
+        return f"{name} is {show(given)}; it must be {_UNITS.get(place[-1], noun)}"
     reason = str(detail["msg"]).removeprefix("Value error, ").replace("Input should", "it must")
     return f"{name} is {show(given)}; {reason}"
 

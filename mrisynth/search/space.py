@@ -1,6 +1,5 @@
 """A space: what a sweep searches, on what terms; read from a YAML file that is checked before anything starts."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,14 +15,27 @@ from mrisynth.search.grid import MOST_POINTS, count_points, endless
 from mrisynth.search.named_trials import named_sizes, read_named_trials
 from mrisynth.search.overrides import overridden, parse_overrides, set_in_trials
 from mrisynth.search.parameters import Parameters, flattened, nested, read_parameters
-from mrisynth.search.settings import Budget, Direction, Halving, Resources, SamplerName, Settings, read_settings
-from mrisynth.search.space_file import Mistakes, Place, SpaceFile, read_space_file
+from mrisynth.search.settings import (
+    PARAMETER_KEYS,
+    Budget,
+    Direction,
+    Halving,
+    Resources,
+    SamplerName,
+    Settings,
+    read_settings,
+)
+from mrisynth.search.space_file import Mistakes, SpaceFile, read_space_file
 from mrisynth.search.stand_ins import GivenTrial, RandomTrial
+from mrisynth.search.yaml_document import Place
 from mrisynth.shipped import search_spaces
 from mrisynth.training.config import FOREST, TrialConfig
 from mrisynth.training.losses import LOSSES
 from mrisynth.training.parameters import InvalidConfigError
+from mrisynth.words import nearest
 
+_KEYS = (*Settings.model_fields, *PARAMETER_KEYS)
+"""What may stand at a space's top level."""
 _MOSTLY = 0.9
 """A space that throws more than this share of its suggestions away warns."""
 
@@ -272,22 +284,27 @@ def _find(path: str | Path) -> Path:
     if not named:
         raise NotFoundError(f"space {path} {'is a folder, not a file' if given.is_dir() else 'does not exist'}")
     names = sorted(shipped.stem for shipped in search_spaces().glob("*.yaml"))
-    near = difflib.get_close_matches(str(path), names, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"shipped are {', '.join(names)}"
+    near = nearest(path, names)
+    hint = f"did you mean '{near}'?" if near else f"shipped are {', '.join(names)}"
     raise NotFoundError(f"there is neither a shipped space nor a file '{path}'; {hint}")
 
 
 def _read(path: Path) -> str:
+    content = path.read_bytes()
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInputError(f"space {path.name} is not a text file in UTF-8") from None
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line, column = content.count(b"\n", 0, error.start) + 1, error.start - content.rfind(b"\n", 0, error.start)
+        where = f"space {path.name}, line {line}, column {column}"
+        raise InvalidInputError(f"{where}: not a text in UTF-8; save the file in that encoding") from None
 
 
 def _checked(file: SpaceFile) -> Space:
     """The space in a file, or InvalidInputError with all its mistakes."""
     data, mistakes = file.data, Mistakes(file)
     settings = read_settings(data, mistakes)
+    if any(nearest(key, (*PARAMETER_KEYS, "budget")) for key in data if key not in _KEYS):
+        mistakes.refuse()  # a misspelt section: that it is missing would be noted again
     trials, published = read_named_trials(data.get("trials"), data.get("published"), mistakes=mistakes)
     parameters = Parameters()
     if data.get("search") or not data.get("trials"):

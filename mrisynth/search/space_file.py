@@ -1,24 +1,14 @@
-"""A space file as plain data that remembers its lines and columns, and the list of mistakes found in it.
+"""A space file as plain data that remembers its lines and columns, and the list of mistakes found in it."""
 
-YAML is read by ruamel.yaml: `1e-5` is a number, `none` and `no` are words, and a key that stands twice is refused.
-"""
-
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.scalarbool import ScalarBoolean
-
 from mrisynth.errors import InvalidInputError
+from mrisynth.search.yaml_document import Place, Position, read_yaml_document
+from mrisynth.words import nearest
 
-Place = tuple[str | int, ...]
-"""Where something stands in a document: the keys and positions that lead to it."""
-Position = tuple[int, int]
-"""Line and column, both from 1."""
+__all__ = ["Mistakes", "Place", "SpaceFile", "did_you_mean", "kind", "read_space_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +101,15 @@ def read_space_file(text: str, name: str) -> SpaceFile:
     Raises:
         InvalidInputError: it is not YAML, has a key twice, or is not a mapping.
     """
-    positions: dict[Place, Position] = {}
-    data = _plain(load_yaml(text, f"space {name}"), (), positions)
+    data, positions = read_yaml_document(text, f"space {name}")
+    where = f"space {name}, line 1, column 1"
     if data is None:
-        raise InvalidInputError(f"space {name} is empty; see `mrisynth space show smoke` for an example")
+        raise InvalidInputError(f"{where}: the file is empty; see docs/spaces.md for the smallest space")
     if not isinstance(data, dict):
-        raise InvalidInputError(f"space {name} is a {kind(data)}, not a mapping of keys like `search:` and `budget:`")
+        raise InvalidInputError(
+            f"{where}: a space is a mapping of keys like 'search:' and 'budget:', not a {kind(data)}"
+        )
     return SpaceFile(name, text, data, positions)
-
-
-def load_yaml(text: str, source: str) -> Any:
-    """A YAML document as ruamel.yaml's values, or InvalidInputError with the place in `source` that is wrong."""
-    try:
-        return YAML(typ="rt").load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        remedy = "; indent with spaces, not with tabs" if "\\t" in problem else ""
-        raise InvalidInputError(f"{source}{line}: not valid YAML: {_without_value(problem)}{remedy}") from None
-
-
-def plain_value(text: str, source: str) -> Any:
-    """One YAML value as plain Python values (what stands behind `--set key=`)."""
-    return _plain(load_yaml(text, source), (), {})
 
 
 def kind(value: Any) -> str:
@@ -146,39 +121,9 @@ def kind(value: Any) -> str:
 def did_you_mean(word: Any, known: Iterable[str]) -> str:
     """The tail of a message about an unknown name: the nearest known one, or all of them if they are few."""
     names = list(known)
-    near = difflib.get_close_matches(str(word), names, n=1)
-    if near:
-        return f"; did you mean '{near[0]}'?"
+    if near := nearest(word, names):
+        return f"; did you mean '{near}'?"
     return f"; known: {', '.join(names)}" if 0 < len(names) <= 12 else ""
-
-
-def _plain(node: Any, place: Place, positions: dict[Place, Position]) -> Any:
-    """Ruamel's values as dict, list, str, bool, int, float and None, with their positions noted on the way."""
-    if isinstance(node, CommentedMap):
-        for key in node:
-            _note(positions, (*place, str(key)), node.lc.data and node.lc.data.get(key))
-        return {str(key): _plain(value, (*place, str(key)), positions) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        for at in range(len(node)):
-            _note(positions, (*place, at), node.lc.data and node.lc.data.get(at))
-        return [_plain(value, (*place, at), positions) for at, value in enumerate(node)]
-    if isinstance(node, ScalarBoolean):
-        return bool(node)
-    for plain in (bool, int, float, str):
-        if isinstance(node, plain):
-            return plain(node)
-    return node
-
-
-def _note(positions: dict[Place, Position], place: Place, found: Any) -> None:
-    """Keep a position; what a merge key (`<<`) brought in has none of its own."""
-    if found:
-        positions[place] = (int(found[0]) + 1, int(found[1]) + 1)
-
-
-def _without_value(problem: str) -> str:
-    """Ruamel quotes the whole value after a duplicate key; the key alone is enough."""
-    return problem.partition(" with value ")[0]
 
 
 def _in_order(noted: list[tuple[Position, str]]) -> tuple[str, ...]:

@@ -6,14 +6,16 @@ In the flat form a choice between architectures is a name (`generator: unet`) wi
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from math import inf
 from typing import Any
 
 from mrisynth.config import Config
 from mrisynth.errors import InvalidInputError
+from mrisynth.words import nearest
 
 NONE = "none"
+_FEW = 4
+"""So many parameters of one name are all proposed."""
 _TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str", "array": "list"}
 _NOUNS = {"int": "integer", "float": "number", "str": "word", "list": "list"}
 
@@ -77,8 +79,8 @@ class Parameter:
         if self._accepts(value):
             return None
         words = [choice for choice in self.choices or () if isinstance(choice, str)]
-        meant = get_close_matches(str(value), words, n=1)
-        return f"it must be {self.legal}" + (f"; did you mean '{meant[0]}'?" if meant else "")
+        meant = nearest(value, words)
+        return f"it must be {self.legal}" + (f"; did you mean '{meant}'?" if meant else "")
 
     def normal(self, value: Any) -> Any:
         """A legal value as a config dumps it: numbers in their type, lists as lists."""
@@ -174,13 +176,14 @@ def closest(path: str, known: Iterable[str]) -> str:
     block, _, name = path.rpartition(".")
     siblings = [other.removeprefix(f"{block}.") for other in known if other.startswith(f"{block}.")] if block else []
     if siblings:
-        meant = [f"{block}.{match}" for match in get_close_matches(name, siblings, n=1)]
+        near = nearest(name, siblings)
+        meant = f"{block}.{near}" if near else None
         legal = [f"{block}.{sibling}" for sibling in siblings]
     else:
         legal = sorted({other.partition(".")[0] for other in known})
-        elsewhere = [other for other in known if other.endswith(f".{name}")]
-        meant = elsewhere if len(elsewhere) == 1 else get_close_matches(path, legal, n=1)
-    return f"did you mean '{meant[0]}'?" if meant else f"known are {', '.join(legal)}"
+        elsewhere = [other for other in known if "." in other and other.endswith((f".{name}", f"_{name}"))]
+        meant = "' or '".join(elsewhere) if 0 < len(elsewhere) <= _FEW else nearest(path, legal)
+    return f"did you mean '{meant}'?" if meant else f"known are {', '.join(legal)}"
 
 
 def _values(flat: Mapping[str, Any], prefix: str, known: Mapping[str, Parameter]) -> Iterator[tuple[str, Any]]:
