@@ -34,7 +34,8 @@ def test_mistakes_in_named_trials_have_their_line() -> None:
     text = "trials:\n  one:\n    generator: unet\n    unet:\n      levelz: 3\n  two: 3\npublished: [onee, two]\n"
     assert mistakes(text) == [
         "space my.yaml, line 5, column 7: trial one: unknown parameter 'unet.levelz'; did you mean 'unet.levels'?",
-        "space my.yaml, line 6, column 3: trial two: a trial's config must be a mapping of parameters, not int",
+        "space my.yaml, line 6, column 3: "
+        "trial two: a trial's config is 3; it must be a mapping, like {generator: unet}",
         "space my.yaml, line 7, column 13: unknown trial onee; did you mean 'one'?",
     ]
 

@@ -67,6 +67,7 @@ def test_an_override_reaches_into_a_nested_block() -> None:
         ("generator=unte", "--set generator: generator is unte"),
         ("budget.trials=x", "--set budget.trials: budget.trials is x"),
         ("budget.trialz=3", "--set budget.trialz: unknown key 'budget.trialz'"),
+        ("fixed.patchgan.filters={int: [3, 4]}", "--set fixed.patchgan.filters: unknown parameter"),
         ("search.epochs={int: [3, 1]}", "--set search.epochs: epochs is a range from 3 to 1"),
         ("sampler=gird", "--set sampler: sampler is gird"),
         ("sampler=grid", "space small.yaml, line 13, column 3: losses.l1 is a range"),

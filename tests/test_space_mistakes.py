@@ -23,13 +23,16 @@ from mrisynth.search.space import (
         ("epochs: {int: [3, 3]}", "epochs is a range from 3 to 3; low must be less than high: fix it instead"),
         ("epochs: {int: [3]}", "a range has two bounds"),
         ("epochs: {int: 3}", "a range has two bounds"),
+        ("losses.l1: {float: 3}", "a range has two bounds"),
+        ("losses.l1: {float: }", "a range has two bounds"),
+        ("dcgan.depth: {int: [null, 3]}", "has null, which is no number, for an end of its range"),
         ("epochs: {float: [1, 3]}", "write 'int:', not 'float:'"),
         ("losses.l1: {int: [1, 3]}", "write 'float:', not 'int:'"),
         ("losses.l1: {float: [0, 3], log: true}", "low must be greater than 0"),
         ("losses.l1: {float: [1, 3], log: on}", "it must be true or false"),
         ("losses.l1: {float: [1, 3], log: true, step: 1}", "only a range without log"),
         ("epochs: {int: [1, 4], step: 2}", "does not lead from 1 to 4"),
-        ("epochs: {int: [1, 4], step: 0}", "it must be a positive int"),
+        ("epochs: {int: [1, 4], step: 0}", "it must be a positive integer"),
         ("epochs: {int: [1, 4], choice: [3]}", "has both int and choice; keep one of them"),
         ("epochs: {log: true}", "needs one of float"),
         ("epochs: {intt: [1, 4], int: [1, 4]}", "unknown key 'intt'; did you mean 'int'?"),
@@ -47,19 +50,22 @@ from mrisynth.search.space import (
         ("epochs: {int: [1, 2], when: {generator: not unet}}", "to exclude a value, write {not: unet}"),
         ("epochs: {int: [1, 2], when: {or: [{generator: unet}]}}", "{a: [1, 2]} where either does"),
         ("epochs: []", "has no values to choose from"),
-        ("epochs: [1, 2, 1]", "epochs has 1 twice"),
+        ("epochs: [1, 2, 1]", "epochs has 1 twice; remove one of them"),
         ("epochs: [1, 2.5]", "epochs is 2.5; it must be an integer"),
+        ("epochs: [1, 2.0]", "epochs is 2.0; it must be an integer from 1 to 100000; did you mean 2?"),
         ("epochs: [1, two]", "epochs is two; it must be an integer"),
         ("select: [last, bset]", "did you mean 'best'?"),
         ("select: {int: [1, 2]}", "write a list of choices"),
-        ("output.tanh: [true, 1]", "it must be true or false"),
+        ("output.tanh: [true, no]", "output.tanh is no; it must be true or false; did you mean false?"),
         ("dcgan.filters: [[16, 0]]", "dcgan.filters is [16, 0]"),
+        ("dcgan.filters: [16, 32]", "a choice between lists, but 16 is none; write [[16, 32]], a list of lists"),
         ("dcsrn.units: {int: [1, 2]}", "dcsrn.units is never used: it needs generator: dcsrn"),
         ("patchgan.layers: {int: [1, 2]}", "patchgan.layers is never used: it needs adversary: patchgan"),
         ("losses.adversarial: {float: [1, 2]}", "losses.adversarial is never used"),
         ("epochs: {int: [1, 2], when: {seed: 1}}", "seed is neither fixed nor searched here"),
         ("epochs: {int: [1, 2], when: {sead: 1}}", "unknown parameter 'sead'; did you mean 'seed'?"),
         ("epochs: {int: [1, 2], when: {generator: fcn}}", "generator is never fcn here"),
+        ("epochs: {int: [1, 2], when: {generator: unett}}", "it is one of unet, dcgan; did you mean 'unet'?"),
         ("epochs: {int: [1, 2], when: {generator: {not: [unet, dcgan]}}}", "epochs is never used"),
         ("epochs: {int: [1, 2], when: {generator: {is: unet}}}", "write {generator: value}"),
         ("epochs: {int: [1, 2], when: {generator: }}", "write {generator: value}"),
@@ -86,12 +92,17 @@ def test_mistakes_in_the_search_are_named_with_their_line(line: str, sentence: s
         ("objectives: {mae: max}", "write 'mae: minimize'"),
         ("objectives: {}", "objectives is empty"),
         ("objectives: psnr", "it must be a mapping"),
-        ("sampler: tpee", "sampler is tpee; it must be tpe, nsga2, random or grid"),
+        ("objectives: {generator_parameters: minimize}", "bound it instead: 'constraints: {generator_parameters: "),
+        ("sampler: TPE", "sampler is TPE; it must be tpe, nsga2, random or grid; did you mean 'tpe'?"),
         ("pruner: halving", "write {halving: "),
         ("pruner: {median: {}}", "unknown pruner 'median'"),
-        ("pruner: {halving: {rungs: [0.3, 0.1], keep: 0.5}}", "each larger than the one before"),
-        ("pruner: {halving: {rungs: [0.3, 1.0], keep: 0.5}}", "fractions between 0 and 1"),
-        ("pruner: {halving: {rungs: [0.3], keep: 1}}", "pruner.halving.keep is 1; it must be less than 1"),
+        ("pruner: {halving: 3}", "pruner.halving is 3; it must be a mapping, like {rungs: [0.1, 0.3], keep: 0.33}"),
+        ("pruner: {halving: }", "it needs settings; write {halving: "),
+        ("pruner: {halving: {rungs: [0.3, 0.1], keep: 0.5}}", "larger than the one before: write [0.1, 0.3]"),
+        ("pruner: {halving: {rungs: [0.3, 1.2], keep: 0.5}}", "rungs has 1.2; it must be a fraction between 0 and 1"),
+        ("pruner: {halving: {rungs: [30%], keep: 0.5}}", "rungs has 30%; it must be a fraction between 0 and 1"),
+        ("pruner: {halving: {rungs: [], keep: 0.5}}", "rungs is []; it must be a list of fractions, like [0.1, 0.3]"),
+        ("pruner: {halving: {rungs: [0.3], keep: 1}}", "keep is 1; it must be a fraction between 0 and 1, like 0.3"),
         ("pruner: {halving: {rungs: [0.3]}}", "pruner.halving.keep is missing"),
         ("pruner: {halving: {rungs: [0.3], keep: 0.3, quota: -1}}", "pruner.halving.quota is -1; it must be greater"),
         ("pruner: {halving: {rungs: [0.3], keep: 0.3, quoat: 1}}", "did you mean 'quota'?"),
@@ -136,6 +147,7 @@ def test_mistakes_elsewhere_are_named_with_their_line(line: str, sentence: str) 
         ("budget: {wall: 2h}", "budget.wall is 2h; it must be a number of hours, like 1.5"),
         ("budgets: {trials: 3}", "unknown key 'budgets'; did you mean 'budget'?"),
         ("budget:{trials: 3}", "unknown key 'budget:{trials'; write a space after ':'"),
+        ("budget {trials: 3}", "unknown key 'budget {trials'; write ': ' (colon and space) behind a key"),
         ("budget: {hours: -1}", "budget.hours is -1"),
         ("budget: 100", "budget is 100; it must be a mapping, like {trials: 100}"),
         ("budget: {gpus: 1}", "unknown key 'budget.gpus'"),
@@ -176,6 +188,13 @@ def test_one_choice_warns_that_nothing_is_searched_unless_it_has_a_condition() -
     (warning,) = parse_space(minimal("epochs: [3]"), "my.yaml").warnings
     assert warning.endswith("epochs has one choice, so that nothing is searched; write epochs: 3 under 'fixed'")
     assert parse_space(minimal("epochs: {choice: [3], when: {generator: unet}}"), "my.yaml").warnings == ()
+
+
+def test_a_condition_on_exact_numbers_of_a_range_warns() -> None:
+    ranged = "losses.l1: {float: [0.1, 1]}\nepochs: {int: [1, 2], when: {losses.l1: 0.5}}"
+    (warning,) = parse_space(minimal(ranged), "my.yaml").warnings
+    assert warning.startswith("space my.yaml, line 5, column 32: losses.l1 is any number from 0.1 to 1, and so never")
+    assert parse_space(minimal(ranged.replace("1]}", "1], step: 0.1}", 1)), "my.yaml").warnings == ()
 
 
 def test_a_search_that_is_a_list_is_one_mistake() -> None:

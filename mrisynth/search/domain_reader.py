@@ -85,32 +85,24 @@ class DomainReader:
     def _choice(self, values: Any, place: Place) -> Domain:
         if not isinstance(values, list) or not values:
             raise self._refused("has no values to choose from; write a list like [a, b]")
+        if self.parameter.type == "list" and not any(isinstance(value, list) for value in values):
+            remedy = f"; write [{show(values)}], a list of lists" if self.parameter.why_illegal(values) is None else ""
+            raise self._refused(f"is a choice between lists, but {show(values[0])} is none{remedy}")
         legal: list[Any] = []
         for position, value in enumerate(values):
             at = (*place, position)
             if not self._legal(value, at):
                 continue
             if any(same(value, known) for known in legal):
-                self.mistakes.add(at, f"{self.path} has {show(value)} twice")
+                self.mistakes.add(at, f"{self.path} has {show(value)} twice; remove one of them")
             legal.append(self.parameter.normal(value))
         if not legal:
             raise _RefusedError
         return Choice(tuple(legal))
 
     def _range(self, spec: dict[str, Any], kind: str) -> Domain:
-        bounds, parameter = spec[kind], self.parameter
-        if parameter.choices is not None or parameter.type not in ("int", "float"):
-            raise self._refused(f"cannot be a range; it must be {parameter.legal}: write a list of choices", kind)
-        if kind != parameter.type:
-            raise self._refused(f"must be {parameter.legal}: write '{parameter.type}:', not '{kind}:'", kind)
-        if not isinstance(bounds, list) or len(bounds) != 2:
-            decimals = "; decimals have a point, not a comma" if kind == "float" and len(bounds) == 4 else ""
-            what = f"is {kind}: {show(bounds)}; a range has two bounds: {kind}: [low, high]{decimals}"
-            raise self._refused(what, kind)
-        illegal = [end for end, bound in enumerate(bounds) if not self._legal(bound, (*self.place, kind, end))]
-        if illegal:
-            raise _RefusedError
-        low, high = map(parameter.normal, bounds)
+        bounds = self._bounds(spec[kind], kind)
+        low, high = map(self.parameter.normal, bounds)
         if low >= high:
             what = f"is a range from {show(bounds[0])} to {show(bounds[1])}"
             remedy = f"swap them: [{show(bounds[1])}, {show(bounds[0])}]" if low > high else "fix it instead"
@@ -123,6 +115,26 @@ class DomainReader:
             raise self._refused(f"{what}; low must be greater than 0, like {show(bounds[1] / 1000)}", "log")
         return self._stepped(Range(low, high, log), spec.get("step"))
 
+    def _bounds(self, bounds: Any, kind: str) -> list[Any]:
+        """The two ends of a range of a parameter that may be one, each legal by itself."""
+        parameter = self.parameter
+        if parameter.choices is not None or parameter.type not in ("int", "float"):
+            raise self._refused(f"cannot be a range; it must be {parameter.legal}: write a list of choices", kind)
+        if kind != parameter.type:
+            raise self._refused(f"must be {parameter.legal}: write '{parameter.type}:', not '{kind}:'", kind)
+        if not isinstance(bounds, list) or len(bounds) != 2:
+            commas = kind == "float" and isinstance(bounds, list) and len(bounds) == 4
+            decimals = "; decimals have a point, not a comma" if commas else ""
+            what = f"is {kind}: {show(bounds)}; a range has two bounds: {kind}: [low, high]{decimals}"
+            raise self._refused(what, kind)
+        places: list[Place] = [(*self.place, kind, end) for end in (0, 1)]
+        legal = [self._legal(bound, place) for bound, place in zip(bounds, places, strict=True)]
+        if None in bounds and all(legal):
+            raise self._refused("has null, which is no number, for an end of its range; write a number", kind)
+        if not all(legal):
+            raise _RefusedError
+        return bounds
+
     def _stepped(self, plain: Range, step: Any) -> Domain:
         """A range with its step, if it has one."""
         if self.parameter.odd and (plain.log or not isinstance(step, int) or step % 2):
@@ -132,7 +144,8 @@ class DomainReader:
             return plain
         numeric = isinstance(step, int if plain.whole else (int, float)) and not isinstance(step, bool)
         if plain.log or not numeric or step <= 0:
-            legal = "only a range without log has one" if plain.log else f"it must be a positive {self.parameter.type}"
+            noun = "integer" if plain.whole else "number"
+            legal = "only a range without log has one" if plain.log else f"it must be a positive {noun}"
             raise self._refused(f"has step: {show(step)}; {legal}", "step")
         stepped = replace(plain, step=self.parameter.normal(step))
         if not stepped.contains(plain.high):

@@ -59,7 +59,7 @@ class Choice:
         return any(same(value, known) for known in self.values)
 
     def __str__(self) -> str:
-        return f"one of {', '.join(map(show, self.values))}"
+        return f"{'one of' if len(self.values) > 1 else 'only'} {', '.join(map(show, self.values))}"
 
     def to_dict(self) -> dict[str, Any]:
         """The choice as in a space file."""

@@ -177,8 +177,8 @@ def _drop_impossible(data: dict[str, Any], path: str, values: list[Any]) -> None
     """Leave out what cannot exist where the parameter at `path` has only these values, and what depends on that."""
     for section in ("fixed", "search"):
         for other, spec in list(data[section].items()):
-            if other not in data[section]:  # it depended on what has just been left out
-                continue
+            if other not in data[section] or other not in parameters():
+                continue  # it depended on what has just been left out, or is a mistake, which the check names
             when = spec.get("when") if section == "search" and isinstance(spec, dict) else None
             conditions = parse_conditions(parameters()[other].condition) + parse_conditions(when or {})
             mine = [condition for condition in conditions if condition.path == path]

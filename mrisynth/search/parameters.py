@@ -6,7 +6,7 @@ from typing import Any
 
 from mrisynth.search.dimensions import CircleError, Condition, Dimension, in_order, parse_conditions
 from mrisynth.search.domain_reader import DomainReader
-from mrisynth.search.domains import Constant, Domain, Suggests, few_values, show
+from mrisynth.search.domains import Constant, Domain, Range, Suggests, few_values, show
 from mrisynth.search.space_file import Mistakes
 from mrisynth.search.yaml_document import Place
 from mrisynth.training.config import parameters
@@ -171,11 +171,29 @@ def _check_condition(
     elif domain := _domain(condition.path, dimensions):
         never = [value for value in condition.values if not domain.contains(value)]
         if never and not implied:
-            word = next((v.removeprefix("not ") for v in never if isinstance(v, str) and v.startswith("not ")), "")
-            remedy = f"; to exclude a value, write {{not: {word}}}" if word else ""
-            mistakes.add(at, f"{condition.path} is never {' or '.join(map(show, never))} here; it is {domain}{remedy}")
+            what = f"{condition.path} is never {' or '.join(map(show, never))} here; it is {domain}"
+            mistakes.add(at, what + _meant_by(never, domain))
         elif not condition.can_hold(domain):
             mistakes.add(at, f"{path} is never used: it needs {condition}, but {condition.path} is {domain}")
+        elif _is_by_chance(condition, domain):
+            remedy = "make it depend on a parameter with a list of values, or with a step"
+            mistakes.warn(at, f"{condition.path} is any number {domain}, and so never exactly what is named; {remedy}")
+
+
+def _meant_by(never: Sequence[Any], domain: Domain) -> str:
+    """The end of a sentence about values that a condition names and that never occur."""
+    words = [value for value in never if isinstance(value, str)]
+    for word in words:
+        if word.startswith("not "):
+            return f"; to exclude a value, write {{not: {word.removeprefix('not ')}}}"
+        if near := nearest(word, [value for value in few_values(domain) or () if isinstance(value, str)]):
+            return f"; did you mean '{near}'?"
+    return ""
+
+
+def _is_by_chance(condition: Condition, domain: Domain) -> bool:
+    """Whether a condition names numbers of a range without steps: practically none of them is ever drawn."""
+    return isinstance(domain, Range) and not domain.whole and not domain.step and not condition.negated
 
 
 def _check_together(

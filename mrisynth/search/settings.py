@@ -1,19 +1,23 @@
 """What a space says besides its parameters: objectives, budget, sampler, pruner, resources."""
 
+import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, ValidationError, field_validator
 
 from mrisynth.config import Config
+from mrisynth.results.constraints import SIZES
 from mrisynth.search.constraints import Limit, read_constraints
 from mrisynth.search.domains import show
 from mrisynth.search.space_file import Mistakes, did_you_mean
 from mrisynth.search.yaml_document import Place
 from mrisynth.training.metrics import METRICS
+from mrisynth.words import nearest
 
 Count = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
+Fraction = Annotated[float, Strict(), Field(gt=0, lt=1)]
 Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "nsga2", "random", "grid"]
 
@@ -33,17 +37,17 @@ class Budget(Config):
 class Halving(Config):
     """Successive halving within each family."""
 
-    rungs: tuple[Number, ...] = Field(
+    rungs: tuple[Fraction, ...] = Field(
         min_length=1, description="Fractions of a trial's epochs after which it may be stopped."
     )
-    keep: Number = Field(gt=0, lt=1, description="The fraction of a family's trials that goes on from each rung.")
+    keep: Fraction = Field(description="The fraction of a family's trials that goes on from each rung.")
     quota: Count = Field(0, ge=0, description="How many of a family go on from each rung before any is stopped there.")
 
     @field_validator("rungs")
     @classmethod
     def _increase(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < rung < 1 for rung in rungs) or any(low >= high for low, high in pairwise(rungs)):
-            raise ValueError("rungs are fractions between 0 and 1, each larger than the one before")
+        if any(low >= high for low, high in pairwise(rungs)):
+            raise ValueError(f"each must be larger than the one before: write {sorted(set(rungs))}")
         return rungs
 
 
@@ -77,9 +81,14 @@ _NOUNS = {
     "float_type": "a number",
     "string_type": "one line of text",
     "tuple_type": "a list of fractions, like [0.1, 0.3]",
+    "too_short": "a list of fractions, like [0.1, 0.3]",
 }
 """What should stand there, by pydantic's name of the error."""
-_UNITS: dict[Any, str] = dict.fromkeys(("hours", "gpu_hours", "wall"), "a number of hours, like 1.5")
+_UNITS: dict[Any, str] = {
+    **dict.fromkeys(("hours", "gpu_hours", "wall"), "a number of hours, like 1.5"),
+    **dict.fromkeys(("rungs", "keep"), "a fraction between 0 and 1, like 0.3"),
+}
+"""What a number should be, by its key."""
 
 
 class Settings(Config):
@@ -106,7 +115,7 @@ class Settings(Config):
         if pruner is None or pruner == "none" or isinstance(pruner, Halving):
             return None if pruner == "none" else pruner
         names = list(pruner) if isinstance(pruner, dict) else [pruner]
-        if names != ["halving"] or not isinstance(pruner, dict):
+        if names != ["halving"] or not isinstance(pruner, dict) or pruner["halving"] is None:
             unknown = [name for name in names if name != "halving"]
             begin = f"unknown pruner '{unknown[0]}'" if unknown else "it needs settings"
             raise ValueError(f"{begin}; write {{halving: {{rungs: [0.1, 0.3], keep: 0.33}}}} or none")
@@ -123,19 +132,32 @@ def read_settings(data: dict[str, Any], mistakes: Mistakes) -> Settings:
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        for detail in error.errors():
-            place = tuple(part for part in detail["loc"] if part not in ("float", "int", "literal['auto']"))
-            if place[0] == "pruner" and len(place) > 1:
-                place = ("pruner", "halving", *place[1:])
+        details = error.errors()
+        for detail in details:
+            inside = [other for other in details if other["loc"][:-1] == detail["loc"]]
+            if detail["type"] == "too_short" and inside:  # pydantic counts the entries that are right
+                continue
+            place = _place(detail)
             mistakes.add(place, _sentence(detail, place))
         return Settings()
+
+
+def _place(detail: Any) -> Place:
+    """Where in the file one of pydantic's errors is: it knows the pruner as its halving, and names types on the way."""
+    place = tuple(part for part in detail["loc"] if part not in ("float", "int", "literal['auto']"))
+    if place[0] == "pruner" and (len(place) > 1 or detail["type"] == "model_type"):
+        return ("pruner", "halving", *place[1:])
+    return place
 
 
 def _known_objectives(objectives: dict[str, Any], mistakes: Mistakes) -> dict[str, Any]:
     """The objectives, without those that are noted as mistakes."""
     known: dict[str, Any] = {}
     for name, direction in objectives.items():
-        if name not in METRICS:
+        if name in SIZES:
+            what = f"{name} is a size, which is no objective"
+            mistakes.add(("objectives", name), f"{what}; bound it instead: 'constraints: {{{name}: {{max: 2e6}}}}'")
+        elif name not in METRICS:
             mistakes.add(("objectives", name), f"unknown metric '{name}'{did_you_mean(name, METRICS)}")
         elif direction != METRICS[name].direction:
             due = f"write '{name}: {METRICS[name].direction}'"
@@ -149,20 +171,36 @@ def _known_objectives(objectives: dict[str, Any], mistakes: Mistakes) -> dict[st
 
 def _sentence(detail: Any, place: Place) -> str:
     """One of pydantic's errors as a sentence of ours."""
-    name, given, kind = ".".join(map(str, place)), detail["input"], detail["type"]
+    key: Any = place[-1]
+    name, verb, given, kind = ".".join(map(str, place)), "is", detail["input"], detail["type"]
+    if isinstance(key, int):  # an entry of a list
+        key, name, verb = place[-2], ".".join(map(str, place[:-1])), "has"
     if kind == "extra_forbidden":
-        remedy = "; write a space after ':'" if ":" in name else did_you_mean(place[-1], _siblings(place))
-        return f"unknown key '{name}'{remedy}"
+        return f"unknown key '{name}'{_meant_by_key(place)}"
     if kind == "missing":
         return f"{name} is missing"
     if kind == "literal_error":
-        return f"{name} is {show(given)}; it must be {detail['ctx']['expected'].replace(chr(39), '')}"
+        legal = detail["ctx"]["expected"]
+        near = nearest(given, re.findall("'(.*?)'", legal))
+        meant = f"; did you mean '{near}'?" if near else ""
+        return f"{name} is {show(given)}; it must be {legal.replace(chr(39), '')}{meant}"
     if kind in ("model_type", "dict_type"):
-        return f"{name} is {show(given)}; it must be a mapping, like {_EXAMPLES[place[-1]]}"
-    if noun := _NOUNS.get(kind):
-        return f"{name} is {show(given)}; it must be {_UNITS.get(place[-1], noun)}"
+        return f"{name} is {show(given)}; it must be a mapping, like {_EXAMPLES[key]}"
+    noun = _UNITS.get(key) if kind in ("float_type", "greater_than", "less_than") else None
+    if noun := noun or _NOUNS.get(kind):
+        return f"{name} {verb} {show(given)}; it must be {noun}"
     reason = str(detail["msg"]).removeprefix("Value error, ").replace("Input should", "it must")
-    return f"{name} is {show(given)}; {reason}"
+    return f"{name} {verb} {show(given)}; {reason}"
+
+
+def _meant_by_key(place: Place) -> str:
+    """The end of a sentence about an unknown key."""
+    key = str(place[-1])
+    if ":" in key:
+        return "; write a space after ':'"
+    if "{" in key or "[" in key:
+        return "; write ': ' (colon and space) behind a key"
+    return did_you_mean(key, _siblings(place))
 
 
 def _siblings(place: Place) -> list[str]:

@@ -363,7 +363,8 @@ def _check_feasible(space: Space, mistakes: Mistakes) -> None:
     found, example = space.feasibility, space.feasibility.example
     bounded: Place = ("constraints", next((bound.name for bound in space.bounds if bound.name in SIZES), ""))
     if found.nothing_left and found.beyond:
-        mistakes.add(bounded, f"{found.bounds_in_words}; for example, {example['beyond']}")
+        remedy = "loosen the constraint, or search other networks"
+        mistakes.add(bounded, f"{found.bounds_in_words}; for example, {example['beyond']}; {remedy}")
     elif found.nothing_left:
         why = f"nothing that this space suggests can be trained; for example, {example['untrainable']}"
         mistakes.add(("search",), why)

@@ -310,7 +310,8 @@ def load_config(path: Path) -> TrialConfig:
 def _nested(mapping: Any) -> dict[str, Any]:
     """The flat form as the models nest it, checked for all that can be wrong with a single value."""
     if not isinstance(mapping, Mapping):
-        raise InvalidConfigError("", f"a trial's config must be a mapping of parameters, not {type(mapping).__name__}")
+        what = f"a trial's config is {word(mapping)}"
+        raise InvalidConfigError("", f"{what}; it must be a mapping, like {{generator: unet}}")
     nested = _renamed(mapping)
     for field, members in _CHOICES.items():
         if field not in nested and TrialConfig.model_fields[field].is_required():

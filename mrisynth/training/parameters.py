@@ -17,6 +17,8 @@ NONE = "none"
 _FEW = 4
 """So many parameters of one name are all proposed."""
 _TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str", "array": "list"}
+_WORDS_FOR_BOOLS = {"yes": "true", "on": "true", "no": "false", "off": "false", "1": "true", "0": "false"}
+"""What YAML 1.1 and people call true and false."""
 _NOUNS = {"int": "integer", "float": "number", "str": "word", "list": "list"}
 
 
@@ -78,15 +80,23 @@ class Parameter:
         """What a value should have been, as a clause: "it must be an integer from 1 to 9"; None where it is legal."""
         if self._accepts(value):
             return None
-        words = [choice for choice in self.choices or () if isinstance(choice, str)]
-        meant = nearest(value, words)
-        return f"it must be {self.legal}" + (f"; did you mean '{meant}'?" if meant else "")
+        meant = self._meant(value)
+        return f"it must be {self.legal}" + (f"; did you mean {meant}?" if meant else "")
 
     def normal(self, value: Any) -> Any:
         """A legal value as a config dumps it: numbers in their type, lists as lists."""
         if isinstance(value, (list, tuple)):
             return [self.items.normal(item) if self.items else item for item in value]
         return float(value) if self.type == "float" and value is not None else value
+
+    def _meant(self, value: Any) -> str | None:
+        """The legal value that was probably meant, as it is written: 'unet', 3 for 3.0, true for yes."""
+        if self.type == "bool":
+            return _WORDS_FOR_BOOLS.get(str(value).lower())
+        if self.type == "int" and isinstance(value, float) and value.is_integer() and self._accepts(int(value)):
+            return str(int(value))
+        near = nearest(value, [choice for choice in self.choices or () if isinstance(choice, str)])
+        return f"'{near}'" if near else None
 
     def _accepts(self, value: Any) -> bool:
         if value is None:
