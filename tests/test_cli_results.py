@@ -35,7 +35,7 @@ def test_status_and_top_show_every_objective_and_the_front(tmp_path, command):
     told = command("status", made.root).stdout
     assert "best by psnr: trial 1, psnr 26.5, mae" in told
     assert "Pareto front of psnr and mae, which no other trial beats in all: trials 1, 0 (2)" in told
-    assert "spent: 4 of 10 trials, 0.00583 core-hours (no limit)" in told
+    assert "spent: 4 of 10 trials, 21 core-seconds (no limit)" in told
     top = command("top", made.root).stdout
     assert "completed, on the front" in top
     assert "trials 1, 0 (2); these alone:" in top
