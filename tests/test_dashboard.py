@@ -19,6 +19,7 @@ from mrisynth.results.lineage import repeat_command
 from mrisynth.results.notes import read_notes, set_star, set_tags, set_text
 from mrisynth.results.pictures import panel, png, shared_window
 from mrisynth.results.store import read_slices, read_yaml, write_heartbeat, write_yaml
+from mrisynth.training.config import json_schema
 
 MAIN = Path(__file__).parent.parent / "dashboard" / "main.py"
 
@@ -431,6 +432,15 @@ def test_a_trial_is_compared_with_the_best_and_with_the_named_one_most_like_it(s
         own, other = rows[0][f"param.{path}"], rows[best][f"param.{path}"]
         assert own != other
         assert value == (f"{own:.6g}" if isinstance(own, float) else str(own or ""))
+
+
+def test_a_trial_is_compared_with_a_published_one_that_did_not_run(sweep, visit):
+    manifest = sweep.index / "manifest.json"
+    write_json(manifest, {**json.loads(manifest.read_text(encoding="utf-8")), "config_schema": json_schema()})
+    app = visit("trial", sweep="first", trial="0")
+    (table,) = (each.value for each in app.dataframe if any("best" in str(name) for name in each.value))
+    shown = table.set_index("setting")["published fcn-1: did not run here"]
+    assert (shown["fcn.kernels"], shown["losses.l2"], shown["patches.size"]) == ("[7, 7, 5, 3]", "1", "64")
 
 
 def test_a_trial_says_how_to_train_it_again(sweep, visit):

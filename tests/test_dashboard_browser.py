@@ -207,6 +207,20 @@ def test_the_chosen_sweep_stays_from_page_to_page(address, page):
     page.wait_for_url(re.compile("sweep=second"))
 
 
+def test_the_search_stays_when_another_page_was_opened_in_between_until_it_is_cleared(address, page):
+    page.goto(f"{address}/?search=second")
+    for search, count in {"second": "1 of 2 sweeps", "": "2 of 2 sweeps"}.items():
+        page.get_by_role("searchbox").fill(search)
+        page.get_by_role("searchbox").press("Enter")
+        page.get_by_text(count).wait_for()
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name="Health").click()
+        page.get_by_text("This dashboard").wait_for()
+        page.get_by_role("link", name="Sweeps").click()
+        page.get_by_text(count).wait_for()
+        assert page.get_by_role("searchbox").input_value() == search
+        assert ("search=second" in page.url) == bool(search)
+
+
 def test_a_tag_that_is_given_in_the_overview_finds_the_sweep_in_the_list(address, page):
     page.goto(f"{address}/overview?sweep=second")
     page.get_by_role("heading", name="Last events").wait_for()

@@ -238,6 +238,24 @@ def test_the_papers_results_are_ghosts_where_the_metric_is_the_papers(tmp_path, 
     assert not any("another cohort" in text for text in texts(app, "caption"))
 
 
+def layers(app, mark):
+    """The layers of the overview's chart of scores that draw with a mark."""
+    spec = json.loads(app.get("vega_lite_chart")[0].proto.spec)
+    return [layer for layer in spec["layer"] if layer["mark"]["type"] == mark]
+
+
+def test_the_legend_of_scores_names_only_outcomes_that_are_there(tmp_path, visit):
+    write_known(tmp_path, known_trials(5, prune=False))
+    (points,) = layers(visit("overview", sweep="known"), "circle")
+    assert points["encoding"]["color"]["legend"]["values"] == ["completed"]
+
+
+def test_the_name_of_the_lower_baseline_stands_below_its_line(sweep, visit):
+    texts = layers(visit("overview", sweep="first"), "text")
+    below = {layer["transform"][0]["filter"]: layer["mark"]["dy"] > 0 for layer in texts}
+    assert below == {"(datum.baseline === 'matched')": False, "(datum.baseline === 'identity')": True}
+
+
 def test_the_nodes_are_those_of_the_heartbeat(sweep, visit):
     write_heartbeat(sweep, state="running", nodes={"second (10.0.0.2)": [5, 7], "vm": [6]})
     app = visit("overview", sweep="first")

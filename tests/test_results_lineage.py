@@ -18,6 +18,7 @@ def test_only_what_differs_is_told():
     rows = [row(0, l1=1.0, l2=0.0, depth=None), row(1, l1=1.0, l2=2.0, depth=3)]
     assert differing(rows) == {"l2": [0.0, 2.0], "depth": [None, 3]}
     assert differing(rows[:1]) == differing([]) == {}
+    assert differing([row(0, l1=1.0), row(1, l2=2.0)]) == {"l1": [1.0, None], "l2": [None, 2.0]}
 
 
 def test_the_nearest_has_the_same_generator_if_any_and_the_fewest_differences():

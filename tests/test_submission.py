@@ -183,11 +183,13 @@ def run_batch_script(tmp_path, *, symmetric=False):
     """Run it on two nodes with stand-ins for SLURM, Ray and mrisynth, which note how they were called: their calls."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    note = f'echo "$(basename "$0") $*" >>{shlex.quote(str(tmp_path / "calls"))}'
+    calls = shlex.quote(str(tmp_path / "calls"))
+    note = f'echo "$(basename "$0") $*" >>{calls}'
+    both = f'if [ "$1" = cluster ]; then until [ "$(grep -c ^srun {calls})" = 2 ]; do sleep 0.05; done; fi'
     bodies = {
         "srun": note if symmetric else f"{note}\nexec sleep 30",
         "scontrol": "printf 'localhost\\nother\\n'",
-        "mrisynth": note,
+        "mrisynth": f"{note}\n{both}",  # `cluster wait` waits for both nodes
         "getent": "echo 10.0.0.1 STREAM localhost",
     }
     for name, body in bodies.items():

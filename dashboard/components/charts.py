@@ -70,9 +70,9 @@ def best_so_far(
     tooltip = ["trial:Q", "name:N", "outcome:N", "family:N", alt.Tooltip("value:Q", title=metric, format=".4f")]
     present = alt.Legend(orient="top", title=None, values=sorted(set(frame["family"])))
     of_family = alt.Color("family:N", scale=_FAMILY_COLOUR, legend=present)
-    of_outcome = alt.Color(
-        "outcome:N", scale=_OUTCOME_COLOUR, legend=alt.Legend(orient="top", title=None, values=["completed", "pruned"])
-    )
+    outcomes = [each for each in ("completed", "pruned") if each in set(frame["outcome"])]
+    legend = alt.Legend(orient="top", title=None, values=outcomes)
+    of_outcome = alt.Color("outcome:N", scale=_OUTCOME_COLOUR, legend=legend)
     points = alt.Chart(frame).mark_circle(size=60, opacity=0.8)
     stair = alt.Chart(frame).mark_line(interpolate="step-after", strokeWidth=2)
     best = alt.Y("best:Q", title=title, scale=alt.Scale(zero=False))
@@ -161,12 +161,15 @@ def _baselines(index: Index, metric: str) -> list[alt.Chart]:
         .mark_rule(strokeDash=[6, 4], color=_GREY)
         .encode(alt.Y("value:Q"), tooltip=["baseline:N", "value:Q"])
     )
-    text = (
+    texts = [
         alt.Chart(frame)
-        .mark_text(align="left", dx=4, dy=-6, color=_GREY)
+        .transform_filter(alt.datum.baseline == baseline)
+        .mark_text(align="left", dx=4, dy=dy, color=_GREY)
         .encode(alt.Y("value:Q"), x=alt.value(0), text="baseline:N")
-    )
-    return [rule, text]
+        # The lower one's name stands below its line: the two may be close.
+        for baseline, dy in zip(frame.sort_values("value", ascending=False)["baseline"], (-6, 8), strict=False)
+    ]
+    return [rule, *texts]
 
 
 def _published(metric: str) -> list[alt.Chart]:

@@ -10,6 +10,7 @@ from mrisynth.results.differences import differing, nearest
 from mrisynth.results.health import made_by
 from mrisynth.results.index import Index
 from mrisynth.results.lineage import attempts, repeat_command
+from mrisynth.results.published_trials import not_run
 from mrisynth.results.records import read_mapping
 from mrisynth.results.store import SweepDirectory
 
@@ -21,20 +22,31 @@ def difference_table(rows: list[dict[str, Any]], titles: list[str]) -> pd.DataFr
     return frame.rename_axis("setting").reset_index()
 
 
-def show_differences(rows: dict[int, dict[str, Any]], trial: int, best: int | None) -> None:
-    """How a trial's settings differ from those of the best trial and of the published one that is most like it.
+def show_differences(index: Index, rows: dict[int, dict[str, Any]], trial: int, best: int | None) -> None:
+    """How a trial's settings differ from those of the best trial and of the named one that is most like it.
+
+    Named are those that ran under a name, and the paper's; of equally near ones it is one that ran.
 
     Args:
-        rows: every trial of the index.
+        index: the sweep's index.
+        rows: every trial of it.
         trial: which one.
         best: the best trial, None while there is none.
     """
-    published = nearest(rows[trial], (row for row in rows.values() if row["name"]))
+    ran = [row for row in rows.values() if row["name"]]
+    absent = not_run(index.manifest.get("config_schema", {}), [row["name"] for row in ran])
+    named = nearest(rows[trial], [*ran, *absent])
     beside = {f"trial {trial}": rows[trial]}
     if best is not None and best != trial:
         beside[f"best: trial {best}"] = rows[best]
-    if published is not None:
-        beside[f"named {published['name']}: trial {published['trial']}"] = dict(published)
+    if named is not None:
+        ran_here = named["trial"] is not None
+        title = (
+            f"named {named['name']}: trial {named['trial']}"
+            if ran_here
+            else f"published {named['name']}: did not run here"
+        )
+        beside[title] = dict(named)
     if len(beside) == 1:
         st.caption(
             "There is no other trial to compare it with: it is the best one, and no named one ran in this sweep."
@@ -43,8 +55,12 @@ def show_differences(rows: dict[int, dict[str, Any]], trial: int, best: int | No
     table = difference_table([*beside.values()], [*beside])
     if table.empty:
         st.caption(f"Its settings are those of {plain(' and of '.join([*beside][1:]))}.")
-    else:
-        st.dataframe(table, hide_index=True)
+        return
+    st.dataframe(table, hide_index=True)
+    st.caption(
+        "Beside it: the best trial, if that is another one, and of the named trials and the paper's systems the one "
+        "that differs from it in the fewest settings. Empty: no such setting; a loss without a weight is not used."
+    )
 
 
 def show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:

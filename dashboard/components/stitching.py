@@ -41,12 +41,18 @@ def show(sweep: SweepDirectory, index: Index, row: dict[str, Any], chosen: Chose
         return
     if row["epochs"] and found.epoch != row["epochs"]:
         st.caption(f"These are of epoch {found.epoch}; the trial has come to epoch {row['epochs']} since.")
+    st.caption(
+        "The same slice of the same trial: only how its patches are put together differs. A seam map shows how much "
+        "the error (generated - high) changes from one pixel to the next. Orange marks at the edges say where patches "
+        "meet: a seam is a bright straight line that begins at a mark."
+    )
     _pictures(sweep, row["trial"], found, chosen)
     st.dataframe(_table(index, found, chosen.shown.subject), hide_index=True)
     st.caption(
-        f"The scores are {plain(chosen.shown.subject)}'s. A seam map shows how much the error changes from one pixel "
-        "to the next. The marks at its edges say where patches meet: a seam is a bright straight line that begins at a "
-        "mark. *seam* compares the changes across these lines with all others: at 1 no seam shows."
+        f"The scores are {plain(chosen.shown.subject)}'s, over all slices that are kept of it. *seam* compares the "
+        "changes of the error across the lines where patches meet with all others: at 1 no seam shows. Where the other "
+        "scores are equal, so are the images: a network that looks no further around a pixel than the crop makes the "
+        "same of it in every patch."
     )
 
 
@@ -62,7 +68,7 @@ def _offer(sweep: SweepDirectory, row: dict[str, Any]) -> None:
 def _pictures(sweep: SweepDirectory, trial: int, found: Stitchings, chosen: Chosen) -> None:
     folder, shown = sweep.trial(trial).stitchings, chosen.shown
     ways = []
-    for way in _different(found):
+    for way, *_ in _different(found):
         try:
             stored = reading.load_stored(folder / way.name, shown.subject)
         except MrisynthError as error:
@@ -84,21 +90,23 @@ def _table(index: Index, found: Stitchings, subject: str) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "stitched": _title(way),
+                "stitched": ", ".join(map(_title, (way, *same))),
                 "stride": way.stitching.get("stride"),
                 "crop": way.stitching.get("crop"),
                 "blend": way.stitching.get("blend"),
                 **{words.metric_label(index, name): way.subjects.get(subject, {}).get(name) for name in names},
             }
-            for way in found.ways
+            for way, *same in _different(found)
         ]
     )
 
 
-def _different(found: Stitchings) -> list[Way]:
-    """The ways but for those that are another one again."""
-    first = {json.dumps(way.stitching, sort_keys=True): way for way in reversed(found.ways)}
-    return [way for way in found.ways if way in first.values()]
+def _different(found: Stitchings) -> list[list[Way]]:
+    """The ways, those together that are the same by two names."""
+    same: dict[str, list[Way]] = {}
+    for way in found.ways:
+        same.setdefault(json.dumps(way.stitching, sort_keys=True), []).append(way)
+    return list(same.values())
 
 
 def _title(way: Way) -> str:

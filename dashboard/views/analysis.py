@@ -135,8 +135,8 @@ def _map(asked: Asked) -> None:
 def _parallel(asked: Asked) -> None:
     _heading(
         "All parameters at once",
-        "A line a completed trial, orange for the best. Drag along an axis to keep only the lines that pass there, on "
-        "several axes at once; click on an axis to let go.",
+        "A line a completed trial, from grey for the worst to orange for the best. Drag along an axis to keep only the "
+        "lines that pass there, on several axes at once; click on an axis to let go.",
     )
     left, right = st.columns([3, 1])
     with left:

@@ -35,9 +35,10 @@ def _view(sweep: SweepDirectory) -> None:
 def _show(sweep: SweepDirectory, index: Index, rows: dict[int, dict[str, Any]], trial: int) -> None:
     row = rows[trial]
     st.markdown(f"**{words.ending(row, sweep_state(sweep))}**")
-    for text in (row["name"], row["message"]):
-        if text:
-            st.text(text)
+    if row["name"]:
+        st.text(f"Its name: {row['name']}")
+    if row["message"]:
+        st.text(row["message"])
     if row.get("warning"):
         st.warning(plain(row["warning"]), icon=":material/warning:")
     if breaks := breaking(index).get(row["trial"]):
@@ -50,7 +51,7 @@ def _show(sweep: SweepDirectory, index: Index, rows: dict[int, dict[str, Any]], 
     _scores(index, row["trial"])
     st.subheader("Settings that differ", anchor=False)
     best = next((each for each in reading.ranking(index) if rows[each]["outcome"] == "completed"), None)
-    lineage.show_differences(rows, trial, best)
+    lineage.show_differences(index, rows, trial, best)
     st.subheader("Curves", anchor=False)
     _curves(sweep, index, trial)
     st.subheader("Remarks", anchor=False)
@@ -114,6 +115,12 @@ def _curves(sweep: SweepDirectory, index: Index, trial: int) -> None:
     if marks:
         epochs = f"epoch{'s' * (len(marks) > 1)} {', '.join(map(str, marks))}"
         st.caption(f"Dashed: another worker took the trial up, after {epochs}.")
+    st.caption(
+        "*train*: the mean over an epoch's steps, while the weights change; *train_eval*: some training patches after "
+        "the epoch; *validation*: the validation patches after it; *scores*: metrics of stitched validation slices, at "
+        "rungs and at the end. *deviation*: how much the output differs from patch to patch, as a share of how much "
+        "the high-field patches do; near 0 the network ignores its input."
+    )
     columns = st.columns(COLUMNS)
     for position, (title, frame) in enumerate(history.groupby("title", sort=True)):
         chart = charts.loss(frame, str(title), marks, logarithmic=logarithmic)

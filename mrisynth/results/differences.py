@@ -6,16 +6,16 @@ from typing import Any
 PREFIX = "param."
 
 Row = Mapping[str, Any]
-"""A trial as the index's table has it: its settings stand in columns `param.<path>`, None where it has none."""
+"""A trial as the index has it: its settings stand in columns `param.<path>`; what it lacks is None, or absent."""
 
 
 def differing(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """The settings in which some trials differ: path -> the value of each trial, in their order."""
-    paths = [name for name in rows[0] if name.startswith(PREFIX)] if rows else []
+    paths = dict.fromkeys(name for row in rows for name in row if name.startswith(PREFIX))
     return {
-        path.removeprefix(PREFIX): [row[path] for row in rows]
+        path.removeprefix(PREFIX): [row.get(path) for row in rows]
         for path in paths
-        if any(row[path] != rows[0][path] for row in rows)
+        if any(row.get(path) != rows[0].get(path) for row in rows)
     }
 
 

@@ -1,8 +1,8 @@
 """The sampler of a study, made repeatable: what it suggests depends on the seed, the trial and the study alone."""
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
@@ -104,7 +104,33 @@ def make_sampler(name: SamplerName, seed: int, *, candidates: int = CANDIDATES) 
         return NSGAIISampler(population_size=POPULATION, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_ei_candidates=candidates)
+        return _BranchwiseTPE(seed=seed, multivariate=True, group=True, constant_liar=True, n_ei_candidates=candidates)
+
+
+class _BranchwiseTPE(TPESampler):
+    """TPE that draws the parameters of a branch after the best trials of that branch.
+
+    Optuna's own takes the best tenth of all trials, whatever parameters they have. Where all of these are forests, it
+    knows no good network, and draws networks that are unlike every one that was tried, the good ones too.
+    """
+
+    def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        among = cast(Study, _Among(study, search_space.keys()))
+        return super()._sample(among, trial, search_space)
+
+
+class _Among:
+    """A study of those of its trials alone that have certain parameters."""
+
+    def __init__(self, study: Study, paths: Collection[str]) -> None:
+        self._study, self._paths = study, frozenset(paths)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
+        trials = self._study._get_trials(*arguments, **options)
+        return [trial for trial in trials if self._paths <= trial.params.keys()]
 
 
 def derive_seed(*parts: int | str) -> int:

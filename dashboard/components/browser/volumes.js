@@ -149,7 +149,8 @@ function tools(state) {
   label.append(slider);
   const place = make("span");
   (state.values ??= {}).place = place;
-  const hint = "Click or drag to move the crosshair in all three; arrow keys and page up/down move it by a voxel.";
+  const hint = "Click or drag to move the crosshair in all three; arrow keys and page up/down move it by a voxel. " +
+    "The numbers over the images: the intensity there (0 to 1), in brackets generated - high.";
   line.append(label, place, make("span", "hint", hint));
   return line;
 }
