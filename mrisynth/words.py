@@ -49,7 +49,7 @@ def _unit(hours: float) -> tuple[int, str]:
 
 
 def _figure(value: float) -> str:
-    return f"{round(value, 1):,g}"
+    return f"{value:,.1f}".removesuffix(".0")
 
 
 def size_in_words(bytes_: float) -> str:

@@ -10,7 +10,7 @@ from mrisynth.words import hours_in_words, nearest, tell_rate, tell_spent
     [
         ("trials", 4, 50, "4 of 50 trials"),
         ("trials", 64, None, "64 trials (no limit)"),
-        ("trials", 1500, 20000, "1,500 of 20,000 trials"),
+        ("trials", 1500, 2_000_000, "1,500 of 2,000,000 trials"),
         ("hours", 0.00424, None, "15.3 core-seconds (no limit)"),
         ("hours", 3.25, 12.0, "3.2 of 12 core-hours"),
         ("gpu_hours", 0.25, 0.5, "15 of 30 GPU-minutes"),

@@ -63,8 +63,9 @@ class DomainReader:
             raise self._refused(f"is {show(spec)}; a single value is not searched: write it under 'fixed'")
         kind = self._kind(spec)
         domain = self._choice(spec["choice"], (*self.place, "choice")) if kind == "choice" else self._range(spec, kind)
+        known = _CHOICE_KEYS if kind == "choice" else _RANGE_KEYS
         for key in spec:
-            if key not in (known := _CHOICE_KEYS if kind == "choice" else _RANGE_KEYS):
+            if key not in known:
                 self._note(f"has an unknown key '{key}'{did_you_mean(key, known)}", key)
         return domain
 
