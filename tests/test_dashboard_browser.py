@@ -209,7 +209,8 @@ def test_the_chosen_sweep_stays_from_page_to_page(address, page):
 
 def test_the_search_stays_when_another_page_was_opened_in_between_until_it_is_cleared(address, page):
     page.goto(f"{address}/?search=second")
-    for search, count in {"second": "1 of 2 sweeps", "": "2 of 2 sweeps"}.items():
+    # How many sweeps there are depends on the tests before.
+    for search, count in {"second": re.compile(r"^1 of \d+ sweeps"), "": re.compile(r"^(\d+) of \1 sweeps")}.items():
         page.get_by_role("searchbox").fill(search)
         page.get_by_role("searchbox").press("Enter")
         page.get_by_text(count).wait_for()
@@ -240,7 +241,7 @@ def test_a_tag_that_is_given_in_the_overview_finds_the_sweep_in_the_list(address
 def test_what_users_wrote_never_becomes_markup(address, page):
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
     page.goto(f"{address}/trial?sweep=first&trial=1")
-    page.get_by_text("<b>unet-7</b> *star*", exact=True).wait_for()
+    page.get_by_text("Its name: <b>unet-7</b> *star*", exact=True).wait_for()
     page.goto(address)
     page.get_by_text("<script>alert(1)</script>").first.wait_for()
 
