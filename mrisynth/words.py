@@ -20,6 +20,38 @@ def in_words(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def hours_in_words(hours: float, kind: str = "") -> str:
+    """A limit of time: "2 core-hours", "90 GPU-minutes", "25 seconds"; `kind` is what stands before the unit."""
+    factor, unit = _unit(hours)
+    return f"{_figure(factor * hours)} {kind}{unit}"
+
+
+def tell_spent(name: str, spent: float, limit: float | None) -> str:
+    """What is spent of a limit: "4 of 50 trials", "15.2 core-seconds (no limit)", "41.8 of 40 seconds of wall time".
+
+    Args:
+        name: of the limit; one of `LIMITS`.
+        spent: trials, or hours.
+        limit: the same; None where there is none.
+    """
+    factor, unit = (1, "trials") if name == "trials" else _unit(spent if limit is None else limit)
+    what = LIMITS[name].replace("hours", unit)
+    if limit is None:
+        return f"{_figure(factor * spent)} {what} (no limit)"
+    return f"{_figure(factor * spent)} of {_figure(factor * limit)} {what}"
+
+
+def _unit(hours: float) -> tuple[int, str]:
+    """The unit in which people say so many hours, and how many of it an hour has."""
+    if hours >= 2:
+        return 1, "hours"
+    return (60, "minutes") if 60 * hours >= 2 else (3600, "seconds")
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")
+
+
 def size_in_words(bytes_: float) -> str:
     """A size: 780 kB, 5.4 MB, 1.6 GB."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):

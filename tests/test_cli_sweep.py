@@ -99,7 +99,7 @@ def test_a_sweep_is_extended(sweep, command):
     assert answer.code == 0
     assert list(outcomes(sweep).values()).count("completed") == 4
     assert read_yaml(sweep.sweep_yaml)["budget"]["trials"] == 4
-    assert "extend" in answer.stderr
+    assert "--max-trials N" in answer.stderr
     assert command("extend", sweep.root).code == 2
     assert command("extend", sweep.root, "--max-trials", 3).code == 3
 

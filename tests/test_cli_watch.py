@@ -50,9 +50,9 @@ def test_on_a_terminal_it_is_drawn_with_what_runs(sweep, monkeypatch):
     monkeypatch.setattr(module, "output", terminal)
     module.watch(sweep.root, pause=go_on(sweep, []))
     drawn = terminal.export_text()
-    assert "core-hours" in drawn
+    assert "of 2 core-hours" in drawn
     assert "trials an hour" in drawn
-    assert "cost so far" in drawn
+    assert "cost so far: 21 core-seconds" in drawn
 
 
 def test_a_grave_alert_is_drawn_and_a_hint_is_not(sweep, monkeypatch):

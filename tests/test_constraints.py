@@ -58,7 +58,7 @@ def test_a_named_trial_beyond_a_size_is_no_point_of_the_space() -> None:
         ("seam", "it must be a mapping"),
         (
             "{generator_parameters: {max: 10}}",
-            "the space wants at most 10; loosen the constraint, or search other networks",
+            "<= 10: move the bound, or search other networks; for example",
         ),
     ],
 )

@@ -46,7 +46,8 @@ def grid_space(search: str = "", budget: str = "") -> Space:
     ],
 )
 def test_a_domain_has_values_where_it_has_few(domain: Any, values: Any) -> None:
-    assert grid_values(domain) == values
+    found = grid_values(domain)
+    assert (found if found is None else tuple(found)) == values
 
 
 def test_steps_never_lead_beyond_the_end() -> None:

@@ -104,6 +104,14 @@ def test_the_pareto_front_holds_what_nothing_beats(sweep):
     assert pareto_front(build_index(sweep)) == {1}
 
 
+def test_the_front_is_told_where_there_are_several_objectives_the_best_by_the_first_one_first(sweep):
+    assert (status(sweep)["front"], leaderboard(read_index(sweep))["front"]) == ([], [])
+    write_yaml(sweep.sweep_yaml, {"objectives": {"psnr": "maximize", "mae": "maximize"}})
+    index = build_index(sweep)
+    assert (status(sweep, index)["front"], leaderboard(index)["front"]) == ([1, 0], [1, 0])
+    assert status(sweep, index)["objectives"] == {"psnr": "maximize", "mae": "maximize"}
+
+
 def test_only_the_pareto_front_can_be_asked_for(sweep):
     assert [row["trial"] for row in top(read_index(sweep), pareto=True)] == [1]
 

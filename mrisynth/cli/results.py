@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from mrisynth.cli.console import program, say, show, show_json, show_table
-from mrisynth.words import LIMITS, in_words, name_trials, tell_rate, tell_remaining
+from mrisynth.words import in_words, name_trials, tell_rate, tell_remaining, tell_spent
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep: RESULTS/NAME.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")]
@@ -104,9 +104,7 @@ def show_progress(answer: dict[str, Any]) -> None:
     from mrisynth.results.forecast import tell_missed
 
     spent = [
-        f"{budget['spent']:.3g} {LIMITS[name]} (no limit)"
-        if budget["limit"] is None
-        else f"{budget['spent']:.3g} of {budget['limit']:.3g} {LIMITS[name]}"
+        tell_spent(name, budget["spent"], budget["limit"])
         for name, budget in answer["budget"].items()
         if budget["limit"] is not None or name in ("trials", "hours")
     ]

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mrisynth.cli.console import output, show
-from mrisynth.words import LIMITS, in_words, tell_rate, tell_remaining
+from mrisynth.words import hours_in_words, in_words, tell_rate, tell_remaining, tell_spent
 
 EVERY = 2.0
 """Seconds between two looks; a driver writes the index no more often."""
@@ -104,11 +104,12 @@ def _budget(answer: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 1))
     for name, part in answer["budget"].items():
         if part["limit"]:
-            spent = f"{part['spent']:.3g} of {part['limit']:.3g} {LIMITS[name]}"
+            spent = tell_spent(name, part["spent"], part["limit"])
             table.add_row(
                 ProgressBar(total=part["limit"], completed=min(part["spent"], part["limit"]), width=24), spent
             )
-    table.add_row("", f"cost so far: {answer['budget']['hours']['spent']:.3g} core-hours in {in_words(answer['ran'])}")
+    cost = hours_in_words(answer["budget"]["hours"]["spent"], "core-")
+    table.add_row("", f"cost so far: {cost} in {in_words(answer['ran'])}")
     return table
 
 

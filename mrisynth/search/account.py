@@ -13,6 +13,7 @@ import optuna
 from mrisynth.search.judge import LiveTrial
 from mrisynth.search.settings import Budget
 from mrisynth.search.study import gpu_seconds_spent, seconds_spent
+from mrisynth.words import hours_in_words
 
 OVERTIME = 0.1
 """How much longer running trials may take to reach a rung once it is spent, as a share of the time until then."""
@@ -67,7 +68,9 @@ class Account:
             (self.budget.gpu_hours, gpu_seconds, "GPU-"),
             (self.budget.wall, self.ran(), ""),
         )
-        reached = [_words(limit, unit) for limit, used, unit in limits if limit is not None and used >= 3600 * limit]
+        reached = [
+            hours_in_words(limit, kind) for limit, used, kind in limits if limit is not None and used >= 3600 * limit
+        ]
         return reached[0] if reached else None
 
     def close(self) -> float:
@@ -78,8 +81,3 @@ class Account:
     def is_overtime_up(self, *, grace: bool = False) -> bool:
         """Whether running trials have had their overtime, and with `grace` the time to end their epoch too."""
         return self.closed is not None and self.ran() >= self.closed + self.close() + self.grace * grace
-
-
-def _words(hours: float, kind: str) -> str:
-    """A limit as people say it: "2 core-hours", "90 minutes"."""
-    return f"{hours:g} {kind}hours" if hours >= 2 else f"{60 * hours:.3g} {kind}minutes"

@@ -61,26 +61,27 @@ class DomainReader:
             raise self._refused("has no values; write a list like [a, b], or a range like {int: [low, high]}")
         if not isinstance(spec, dict):
             raise self._refused(f"is {show(spec)}; a single value is not searched: write it under 'fixed'")
-        kinds = [key for key in _KINDS if key in spec]
-        if kinds and str(spec[kinds[0]]).startswith("("):
-            raise self._refused(f"is in parentheses; write brackets: {kinds[0]}: [low, high]", kinds[0])
-        known = _CHOICE_KEYS if kinds == ["choice"] else _RANGE_KEYS if kinds else _KINDS
-        unknown = [key for key in spec if key not in (*known, *kinds, "log", "step", "when")]
-        if not kinds and not any(nearest(key, _KINDS) for key in unknown):
-            given = f"has {', '.join(unknown)}, and " if unknown else ""
-            raise self._refused(f"{given}needs one of float: [low, high], int: [low, high] and choice: [a, b, ...]")
+        kind = self._kind(spec)
+        domain = self._choice(spec["choice"], (*self.place, "choice")) if kind == "choice" else self._range(spec, kind)
+        known = _CHOICE_KEYS if kind == "choice" else _RANGE_KEYS
         for key in spec:
-            if key not in known and key not in kinds and (kinds or key in unknown):
+            if key not in known:
                 self._note(f"has an unknown key '{key}'{did_you_mean(key, known)}", key)
-        if not kinds:
-            raise _RefusedError
-        if len(kinds) > 1:
+        return domain
+
+    def _kind(self, spec: dict[str, Any]) -> str:
+        """Which of `float`, `int` and `choice` a mapping has."""
+        kinds = [key for key in _KINDS if key in spec]
+        if len(kinds) == 1:
+            return kinds[0]
+        if kinds:
             raise self._refused(f"has both {' and '.join(kinds)}; keep one of them")
-        return (
-            self._choice(spec["choice"], (*self.place, "choice"))
-            if kinds == ["choice"]
-            else self._range(spec, kinds[0])
-        )
+        unknown = [key for key in spec if key not in ("log", "step", "when")]
+        for key in unknown:
+            if meant := nearest(key, _KINDS):
+                raise self._refused(f"has an unknown key '{key}'; did you mean '{meant}'?", key)
+        given = f"has {', '.join(unknown)}, and " if unknown else ""
+        raise self._refused(f"{given}needs one of float: [low, high], int: [low, high] and choice: [a, b, ...]")
 
     def _choice(self, values: Any, place: Place) -> Domain:
         if not isinstance(values, list) or not values:
@@ -123,10 +124,7 @@ class DomainReader:
         if kind != parameter.type:
             raise self._refused(f"must be {parameter.legal}: write '{parameter.type}:', not '{kind}:'", kind)
         if not isinstance(bounds, list) or len(bounds) != 2:
-            commas = kind == "float" and isinstance(bounds, list) and len(bounds) == 4
-            decimals = "; decimals have a point, not a comma" if commas else ""
-            what = f"is {kind}: {show(bounds)}; a range has two bounds: {kind}: [low, high]{decimals}"
-            raise self._refused(what, kind)
+            raise self._refused(f"is {kind}: {show(bounds)}; {_two_bounds(bounds, kind)}", kind)
         places: list[Place] = [(*self.place, kind, end) for end in (0, 1)]
         legal = [self._legal(bound, place) for bound, place in zip(bounds, places, strict=True)]
         if None in bounds and all(legal):
@@ -179,3 +177,11 @@ class DomainReader:
     def _refused(self, sentence: str, *inside: str) -> _RefusedError:
         self._note(sentence, *inside)
         return _RefusedError()
+
+
+def _two_bounds(given: Any, kind: str) -> str:
+    """How the bounds of a range are written, and what may have been wrong with those that were given."""
+    right = f"a range has two bounds: {kind}: [low, high]"
+    if isinstance(given, str) and given.startswith("("):
+        return f"{right}, in brackets"
+    return f"{right}; decimals have a point, not a comma" if isinstance(given, list) and len(given) == 4 else right

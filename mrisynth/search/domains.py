@@ -113,6 +113,18 @@ def few_values(domain: Domain) -> Iterable[Any] | None:
     return domain.values if isinstance(domain, Choice) else (domain.value,)
 
 
+def all_values(domain: Domain) -> Sequence[Any] | None:
+    """Every value of a domain, a range's on its steps and whole numbers in ones; None where it takes any number."""
+    if not isinstance(domain, Range):
+        return tuple(few_values(domain) or ())
+    if domain.whole:
+        return range(int(domain.low), int(domain.high) + 1, int(domain.step or 1))
+    if domain.step is None:
+        return None
+    count = round((domain.high - domain.low) / domain.step) + 1
+    return tuple(min(domain.low + index * domain.step, domain.high) for index in range(count))
+
+
 def encode(value: Any) -> Any:
     """A value as Optuna's categorical distribution takes it: a list becomes canonical JSON."""
     return json.dumps(value, separators=(",", ":")) if isinstance(value, list | tuple) else value
@@ -126,8 +138,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 def show(value: Any) -> str:
-    """A value as a space file writes it: words as they are, but in quotes where they look like a number."""
-    if not isinstance(value, str) or _looks_like_a_number(value):
+    """A value as a space file writes it: words as they are, in quotes where they are empty or look like a number."""
+    if not isinstance(value, str) or not value or _looks_like_a_number(value):
         return json.dumps(value, default=str)
     return value
 

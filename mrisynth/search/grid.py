@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from mrisynth.search.dimensions import Dimension
-from mrisynth.search.domains import Domain, Range, encode, few_values
+from mrisynth.search.domains import Domain, Range, all_values, encode
 from mrisynth.search.parameters import Parameters
 
 MOST_POINTS = 100_000
@@ -42,14 +42,8 @@ def endless(parameters: Parameters) -> list[Dimension]:
 
 
 def grid_values(domain: Domain) -> Sequence[Any] | None:
-    """The values of a domain, a range's on its steps and whole numbers in ones; None where it has no list of them."""
-    if not isinstance(domain, Range):
-        return tuple(few_values(domain) or ())
-    step = domain.step or (1 if domain.whole else None)
-    if step is None or domain.log:
-        return None
-    count = round((domain.high - domain.low) / step) + 1
-    return tuple(min(domain.low + index * step, domain.high) for index in range(count))
+    """The values of a domain; None where it has no list of them, or one that is not to be gone through evenly."""
+    return None if isinstance(domain, Range) and domain.log else all_values(domain)
 
 
 def _branches(

@@ -110,13 +110,6 @@ class Judge:
         outcomes = (self.judge(number, live, record) for record in records if record["epoch"] in missed)
         return next((outcome for outcome in outcomes if outcome is not None), None)
 
-    def _why(self, family: str, epoch: int, values: Mapping[str, float]) -> str:
-        """Why a trial was pruned, in one sentence."""
-        reached = " and ".join(f"{name} of {value:.4g}" for name, value in values.items())
-        were, rank = ("was", "") if len(values) == 1 else ("were", " by non-dominated rank")
-        best = f"among the best {self.plan.keep:.0%} of the {family} trials"
-        return f"after epoch {epoch} its {reached} {were} not {best}{rank}"
-
     def stop(self, number: int, why: str, reason: str) -> Outcome:
         """The outcome of a trial that ends before its time, with the scores that it has."""
         records = read_records(self.sweep.trial(number).history)
@@ -124,6 +117,13 @@ class Judge:
         values = {name: scored[-1][name] for name in self.plan.objectives} if scored else {}
         after = f"after epoch {records[-1]['epoch']}" if records else "before its first epoch had ended"
         return Outcome("pruned", f"{why} {after}", reason, values=values)
+
+    def _why(self, family: str, epoch: int, values: Mapping[str, float]) -> str:
+        """Why a trial was pruned, in one sentence."""
+        reached = " and ".join(f"{name} of {value:.4g}" for name, value in values.items())
+        were, rank = ("was", "") if len(values) == 1 else ("were", " by non-dominated rank")
+        best = f"among the best {self.plan.keep:.0%} of the {family} trials"
+        return f"after epoch {epoch} its {reached} {were} not {best}{rank}"
 
     def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, values: Mapping[str, float]) -> bool:
         """The verdict on a rung: the stored one, or else a new one, which is stored together with the value."""

@@ -12,6 +12,7 @@ from mrisynth.search.constraints import Limit, read_constraints
 from mrisynth.search.domains import show
 from mrisynth.search.space_file import Mistakes, did_you_mean
 from mrisynth.search.yaml_document import Place
+from mrisynth.training.config import parameters
 from mrisynth.training.metrics import METRICS
 from mrisynth.words import nearest
 
@@ -143,8 +144,8 @@ def read_settings(data: dict[str, Any], mistakes: Mistakes) -> Settings:
 
 
 def _place(detail: Any) -> Place:
-    """Where in the file one of pydantic's errors is: it knows the pruner as its halving, and names types on the way."""
-    place = tuple(part for part in detail["loc"] if part not in ("float", "int", "literal['auto']"))
+    """Where in the file one of pydantic's errors is: it knows the pruner as its halving."""
+    place: Place = detail["loc"]
     if place[0] == "pruner" and (len(place) > 1 or detail["type"] == "model_type"):
         return ("pruner", "halving", *place[1:])
     return place
@@ -200,6 +201,9 @@ def _meant_by_key(place: Place) -> str:
         return "; write a space after ':'"
     if "{" in key or "[" in key:
         return "; write ': ' (colon and space) behind a key"
+    block = key.partition(".")[0]
+    if len(place) == 1 and any(path.partition(".")[0] == block for path in parameters()):
+        return "; it is a parameter: write it under 'fixed' or 'search'"
     return did_you_mean(key, _siblings(place))
 
 

@@ -5,39 +5,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mrisynth.errors import InvalidInputError, NotFoundError
-from mrisynth.results.constraints import SIZES, Bound, bounds
+from mrisynth.results.constraints import Bound, bounds
 from mrisynth.search.constraints import Limit
 from mrisynth.search.dimensions import Dimension
 from mrisynth.search.domains import Suggests, encode, show
 from mrisynth.search.feasibility import Feasibility, Infeasible, check_sizes, try_out
-from mrisynth.search.grid import MOST_POINTS, count_points, endless
 from mrisynth.search.named_trials import named_sizes, read_named_trials
 from mrisynth.search.overrides import overridden, parse_overrides, set_in_trials
 from mrisynth.search.parameters import Parameters, flattened, nested, read_parameters
-from mrisynth.search.settings import (
-    PARAMETER_KEYS,
-    Budget,
-    Direction,
-    Halving,
-    Resources,
-    SamplerName,
-    Settings,
-    read_settings,
-)
-from mrisynth.search.space_file import Mistakes, SpaceFile, read_space_file
+from mrisynth.search.settings import Budget, Direction, Halving, Resources, SamplerName, read_settings
+from mrisynth.search.space_check import check_feasibility, check_grid, check_sections, has_misspelt_section
+from mrisynth.search.space_file import Mistakes, SpaceFile, find_space, read_space_file, read_space_text
 from mrisynth.search.stand_ins import GivenTrial, RandomTrial
-from mrisynth.search.yaml_document import Place
 from mrisynth.shipped import search_spaces
 from mrisynth.training.config import FOREST, TrialConfig
 from mrisynth.training.losses import LOSSES
 from mrisynth.training.parameters import InvalidConfigError
-from mrisynth.words import nearest
-
-_KEYS = (*Settings.model_fields, *PARAMETER_KEYS)
-"""What may stand at a space's top level."""
-_MOSTLY = 0.9
-"""A space that throws more than this share of its suggestions away warns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +202,8 @@ def load_space(path: str | Path) -> Space:
         NotFoundError: there is no such file, or no shipped space of that name.
         InvalidInputError: there are mistakes in it; one line for each, with its line in the file and its remedy.
     """
-    found = _find(path)
-    return parse_space(_read(found), found.name)
+    found = find_space(path)
+    return parse_space(read_space_text(found), found.name)
 
 
 def parse_space(text: str, name: str) -> Space:
@@ -274,48 +257,23 @@ def sample_configs(space: Space, count: int, *, seed: int = 0) -> list[TrialConf
     return configs
 
 
-def _find(path: str | Path) -> Path:
-    given = Path(path)
-    named = given.parent == Path() and not given.suffix
-    if named and (shipped := search_spaces() / f"{given}.yaml").is_file():
-        return shipped
-    if given.is_file():
-        return given
-    if not named:
-        raise NotFoundError(f"space {path} {'is a folder, not a file' if given.is_dir() else 'does not exist'}")
-    names = sorted(shipped.stem for shipped in search_spaces().glob("*.yaml"))
-    near = nearest(path, names)
-    hint = f"did you mean '{near}'?" if near else f"shipped are {', '.join(names)}"
-    raise NotFoundError(f"there is neither a shipped space nor a file '{path}'; {hint}")
-
-
-def _read(path: Path) -> str:
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line, column = content.count(b"\n", 0, error.start) + 1, error.start - content.rfind(b"\n", 0, error.start)
-        where = f"space {path.name}, line {line}, column {column}"
-        raise InvalidInputError(f"{where}: not a text in UTF-8; save the file in that encoding") from None
-
-
 def _checked(file: SpaceFile) -> Space:
     """The space in a file, or InvalidInputError with all its mistakes."""
     data, mistakes = file.data, Mistakes(file)
     settings = read_settings(data, mistakes)
-    if any(nearest(key, (*PARAMETER_KEYS, "budget")) for key in data if key not in _KEYS):
-        mistakes.refuse()  # a misspelt section: that it is missing would be noted again
+    if has_misspelt_section(data):
+        mistakes.refuse()  # that it is missing would be noted again
     trials, published = read_named_trials(data.get("trials"), data.get("published"), mistakes=mistakes)
     parameters = Parameters()
     if data.get("search") or not data.get("trials"):
         parameters = read_parameters(data.get("fixed"), data.get("search"), mistakes=mistakes)
-        _check_search(data, settings, mistakes=mistakes)
+        check_sections(data, settings, mistakes=mistakes)
     elif data.get("fixed"):
         mistakes.add(
             ("fixed",), "'fixed' changes nothing, because nothing is searched and named trials run as they are"
         )
     if settings.sampler == "grid":
-        _check_grid(parameters, mistakes)
+        check_grid(parameters, mistakes)
     mistakes.refuse()
     if published is None:
         published = () if parameters.searched else tuple(trials)
@@ -324,7 +282,7 @@ def _checked(file: SpaceFile) -> Space:
     space = Space(file=file, **dict(settings), parameters=parameters, trials=trials, published=published)
     if space.search:
         space = replace(space, feasibility=try_out(space.suggest))
-        _check_feasible(space, mistakes)
+        check_feasibility(space.feasibility, space.bounds, mistakes=mistakes)
     mistakes.refuse()
     return replace(space, warnings=(*mistakes.warnings, *_changes(file)))
 
@@ -333,46 +291,6 @@ def _changes(file: SpaceFile) -> list[str]:
     """A warning if named trials do not run as the file has them."""
     changed = ", ".join(f"{path}={show(value)}" for path, value in set_in_trials(file.overrides, file.data).items())
     return [f"named trials are not run exactly as published: {changed}"] if changed else []
-
-
-def _check_search(data: Mapping[str, Any], settings: Settings, *, mistakes: Mistakes) -> None:
-    if not data.get("search"):
-        mistakes.add(
-            ("search",), "nothing is searched; write parameters under 'search', or configurations under 'trials'"
-        )
-    if not data.get("budget") and settings.sampler != "grid":
-        mistakes.add(("budget",), "budget is missing; write 'budget: {trials: 100}', or hours, gpu_hours, wall")
-
-
-def _check_grid(parameters: Parameters, mistakes: Mistakes) -> None:
-    """Note what keeps a grid from having an end."""
-    without_end = endless(parameters)
-    for dimension in without_end:
-        what = f"{dimension.path} is a range {dimension.domain}, of which a grid has no list of values"
-        mistakes.add(
-            ("search", dimension.path), f"{what}; write a list of choices, or a step in a range that is not log"
-        )
-    if not without_end and count_points(parameters) > MOST_POINTS:
-        mistakes.add(
-            ("sampler",), f"the grid has more than {MOST_POINTS:,} points; search less, or take another sampler"
-        )
-
-
-def _check_feasible(space: Space, mistakes: Mistakes) -> None:
-    """Note that a space suggests what no worker gets: a mistake if it suggests nothing else."""
-    found, example = space.feasibility, space.feasibility.example
-    bounded: Place = ("constraints", next((bound.name for bound in space.bounds if bound.name in SIZES), ""))
-    if found.nothing_left and found.beyond:
-        remedy = "loosen the constraint, or search other networks"
-        mistakes.add(bounded, f"{found.bounds_in_words}; for example, {example['beyond']}; {remedy}")
-    elif found.nothing_left:
-        why = f"nothing that this space suggests can be trained; for example, {example['untrainable']}"
-        mistakes.add(("search",), why)
-    elif found.untrainable:
-        share = f"{found.untrainable} of {found.drawn} random suggestions cannot be trained"
-        mistakes.warn(("search",), f"{share}; for example, {example['untrainable']}")
-    if _MOSTLY * found.drawn < found.beyond < found.drawn:
-        mistakes.warn(bounded, f"{found.bounds_in_words}; the search will spend much of its time on them")
 
 
 def _with_weights(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from mrisynth.errors import InvalidInputError
+from mrisynth.errors import InvalidInputError, NotFoundError
 from mrisynth.search.yaml_document import Place, Position, read_yaml_document
+from mrisynth.shipped import search_spaces
 from mrisynth.words import nearest
 
-__all__ = ["Mistakes", "Place", "SpaceFile", "did_you_mean", "kind", "read_space_file"]
+__all__ = ["Mistakes", "Place", "SpaceFile", "did_you_mean", "find_space", "kind", "read_space_file", "read_space_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,37 @@ def read_space_file(text: str, name: str) -> SpaceFile:
             f"{where}: a space is a mapping of keys like 'search:' and 'budget:', not a {kind(data)}"
         )
     return SpaceFile(name, text, data, positions)
+
+
+def find_space(path: str | Path) -> Path:
+    """The file of a space that is given by its path, or by its name where it came with mrisynth.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    given = Path(path)
+    named = given.parent == Path() and not given.suffix
+    if named and (shipped := search_spaces() / f"{given}.yaml").is_file():
+        return shipped
+    if given.is_file():
+        return given
+    if not named:
+        raise NotFoundError(f"space {path} {'is a folder, not a file' if given.is_dir() else 'does not exist'}")
+    names = sorted(shipped.stem for shipped in search_spaces().glob("*.yaml"))
+    near = nearest(path, names)
+    hint = f"did you mean '{near}'?" if near else f"shipped are {', '.join(names)}"
+    raise NotFoundError(f"there is neither a shipped space nor a file '{path}'; {hint}")
+
+
+def read_space_text(path: Path) -> str:
+    """A space file's text, or InvalidInputError with the place that is not in UTF-8."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line, column = content.count(b"\n", 0, error.start) + 1, error.start - content.rfind(b"\n", 0, error.start)
+        where = f"space {path.name}, line {line}, column {column}"
+        raise InvalidInputError(f"{where}: not a text in UTF-8; save the file in that encoding") from None
 
 
 def kind(value: Any) -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mrisynth.models import GENERATORS, generator_size
 from mrisynth.models.forest import ForestConfig
 from mrisynth.search.dimensions import Condition, Dimension
-from mrisynth.search.domains import Constant, Domain, Range, few_values, show
+from mrisynth.search.domains import Constant, Domain, Range, all_values, few_values, show
 from mrisynth.search.parameters import Parameters, nested
 
 _MOST_CORNERS = 200
@@ -145,7 +145,7 @@ class _Builder:
     def node(self, dimension: Dimension, needs: str) -> Node:
         below, domain = self.children.get(dimension.path, ()), dimension.domain
         words = in_words(domain)
-        values = _countable(domain)
+        values = all_values(domain)
         if values is None:
             below_nodes = tuple(self.node(child, others) for child, _, others in below)
             size = _together(below_nodes)
@@ -275,15 +275,6 @@ def in_words(domain: Domain) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else show(value)
-
-
-def _countable(domain: Domain) -> Sequence[Any] | None:
-    """Every value of a domain, or None where it takes any number of a range."""
-    if not isinstance(domain, Range):
-        return list(few_values(domain) or ())
-    if domain.whole:
-        return range(int(domain.low), int(domain.high) + 1, int(domain.step or 1))
-    return range(round((domain.high - domain.low) / domain.step) + 1) if domain.step else None
 
 
 def _holds(condition: Condition | None, value: Any) -> bool:
