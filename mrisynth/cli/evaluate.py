@@ -13,9 +13,10 @@ from mrisynth.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from mrisynth.data.patches import StitchConfig
+    from mrisynth.data.store.prepared import PreparedCohort
     from mrisynth.results.store import SweepDirectory, TrialDirectory
     from mrisynth.training.config import TrialConfig
-    from mrisynth.training.rescoring import Rescored
+    from mrisynth.training.rescoring import Rescored, Trained
 
 
 _WIDE = 180  # columns that the table takes
@@ -91,13 +92,7 @@ def evaluate(
         **_scores(rows),
     }
     if volumes:
-        from mrisynth.training.volumes import write_volumes
-
-        paths = write_volumes(
-            trained, cohort, directory, sweep=sweep, progress=lambda name: say(f"generating the whole volume: {name}")
-        )
-        answer["volumes"] = [str(path) for path in paths]
-        say(f"whole volumes of {len(paths)} subjects are in {directory.volumes}")
+        answer["volumes"] = _keep_volumes(trained, cohort, directory, sweep)
     if stitchings:
         count = keep_stitchings(trained, rows, slices, directory)
         say(f"the slices of {count} ways of stitching are in {directory.stitchings}")
@@ -155,6 +150,19 @@ def _ways(config: "TrialConfig", given: dict[str, Any]) -> "dict[str, StitchConf
     for name in [name for name in ("text", "figures") if name not in ways]:
         say(f"left out: the paper's stitching ({name}), {_why_left_out(config)}")
     return ways
+
+
+def _keep_volumes(
+    trained: "Trained", cohort: "PreparedCohort", directory: "TrialDirectory", sweep: "SweepDirectory | None"
+) -> list[str]:
+    """Write the whole volumes of the validation subjects beside the trial; their paths."""
+    from mrisynth.training.volumes import write_volumes
+
+    paths = write_volumes(
+        trained, cohort, directory, sweep=sweep, progress=lambda name: say(f"generating the whole volume: {name}")
+    )
+    say(f"whole volumes of {len(paths)} subjects are in {directory.volumes}")
+    return [str(path) for path in paths]
 
 
 def _asked(config: "TrialConfig", given: dict[str, Any]) -> "StitchConfig":
