@@ -73,9 +73,8 @@ def evaluate(
     directory, sweep = find_trial(trial)
     cohort = open_cohort(data or _store(trial, sweep))
     trained = load_trained(directory, cohort, device=device)
-    if stitchings and trained.config.family == "forest":
-        raise UsageError("--stitchings: a forest makes whole slices, so that there is nothing to stitch; leave it out")
-    ways = _ways(trained.config, {"stride": stride, "crop": crop, "blend": blend and blend.value})
+    given = {"stride": stride, "crop": crop, "blend": blend and blend.value}
+    ways = _ways(trained.config, given, kept=stitchings)
     # Nothing can be wrong any more: only now is the test split read, and counted.
     slices, reads = open_slices(cohort, split.value)
     if split is Split.TEST:
@@ -140,10 +139,18 @@ def _store(trial: Path, sweep: "SweepDirectory | None") -> Path:
     return store_at(read_yaml(sweep.sweep_yaml)["store"])
 
 
-def _ways(config: "TrialConfig", given: dict[str, Any]) -> "dict[str, StitchConfig | None]":
-    """By name: the trial's own way of stitching, the paper's two, and the one that the options describe, if any."""
+def _ways(config: "TrialConfig", given: dict[str, Any], *, kept: bool) -> "dict[str, StitchConfig | None]":
+    """By name: the trial's own way of stitching, the paper's two, and the one that the options describe, if any.
+
+    Args:
+        config: the trial.
+        given: stride, crop and blend of the options; None where there is none.
+        kept: whether their slices are to be kept, of which a forest has none.
+    """
     from mrisynth.training.rescoring import conventions
 
+    if kept and config.family == "forest":
+        raise UsageError("--stitchings: a forest makes whole slices, so that there is nothing to stitch; leave it out")
     ways = conventions(config)
     if any(value is not None for value in given.values()):
         ways["asked"] = _asked(config, given)
