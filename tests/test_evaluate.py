@@ -12,11 +12,12 @@ from prepared_fixtures import make_store
 from rich.console import Console
 from training_fixtures import CPU, SIZE, cnn
 
-from mrisynth.cli.evaluate import Blending
+from mrisynth.cli.evaluate import Blending, _ways
 from mrisynth.data.patches import Blend, StitchConfig
 from mrisynth.data.slices import ensure
 from mrisynth.data.stitching import plan_stitch
 from mrisynth.data.store.prepared import open_cohort
+from mrisynth.errors import UsageError
 from mrisynth.files import read_json, write_json
 from mrisynth.results.stitchings import read_stitchings
 from mrisynth.results.store import TrialDirectory, read_slices, write_yaml
@@ -254,6 +255,14 @@ def test_what_the_papers_stitching_leaves_gaps_in_is_left_out() -> None:
 
 def test_a_forest_is_not_stitched() -> None:
     assert conventions(TrialConfig.parse({"generator": "forest"})) == {"trial": None}
+
+
+def test_the_stitchings_of_a_forest_are_refused() -> None:
+    nothing = dict.fromkeys(("stride", "crop", "blend"))
+    forest = TrialConfig.parse({"generator": "forest"})
+    assert _ways(forest, nothing, kept=False) == {"trial": None}
+    with pytest.raises(UsageError, match="nothing to stitch"):
+        _ways(forest, nothing, kept=True)
 
 
 def test_every_blend_can_be_asked_for() -> None:
