@@ -122,7 +122,10 @@ def draw(runs: dict[str, list[list[tuple[float, float]]]], limit: float, path: P
             times[known], np.nanmin(table[:, known], 0), np.nanmax(table[:, known], 0), color=colour, alpha=0.2
         )
         axes.plot(times[known], np.nanmedian(table[:, known], 0), color=colour, label=f"{arm}, median of {len(found)}")
-    axes.set(xlabel="seconds since the first suggestion", ylabel="best psnr so far, dB")
+    early = [value for found in runs.values() for steps in found if (value := best_at(steps, limit / 8)) is not None]
+    axes.set(
+        xlabel="seconds since the first suggestion", ylabel="best psnr so far, dB", ylim=(min(early, default=0), None)
+    )
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
 

@@ -15,11 +15,11 @@ from learning_curves import Recording
 from mrisynth.search.domains import Domain, Range, encode
 from mrisynth.search.grid import grid_points
 from mrisynth.search.outcome import Outcome
-from mrisynth.search.pruning import Direction, Standing, rung_epochs, should_prune
+from mrisynth.search.pruning import Direction, Standing, find_promotion, rung_epochs, scored_epochs, should_prune
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import SamplerName
 from mrisynth.search.space import load_space
-from mrisynth.search.study import record_rung, tell
+from mrisynth.search.study import promote, record_rung, tell
 
 EPOCHS = 27
 
@@ -41,6 +41,13 @@ class Curve:
 
     def values(self, epoch: int, objectives: dict[str, Direction]) -> tuple[float, ...]:
         return tuple(self.scores[epoch - 1][name] for name in objectives)
+
+    def best(self, epochs: Sequence[int], objectives: dict[str, Direction]) -> tuple[float, ...]:
+        """The best of each objective after any of some epochs."""
+        best = {"maximize": max, "minimize": min}
+        return tuple(
+            best[direction](self.scores[epoch - 1][name] for epoch in epochs) for name, direction in objectives.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,9 @@ class InOrder:
         """It does not learn."""
 
     def end(self, trial: int, outcome: Outcome) -> None:
+        """It does not learn."""
+
+    def go_on(self, trial: int) -> None:
         """It does not learn."""
 
 
@@ -130,6 +140,10 @@ class Suggested:
     def end(self, trial: int, outcome: Outcome) -> None:
         tell(self.study, self._numbers[trial], outcome)
 
+    def go_on(self, trial: int) -> None:
+        self._numbers[trial] = promote(self.study, self._numbers[trial])
+        self._space.parameters.suggest(self.study.ask())
+
 
 @cache
 def recorded_points(recording: Recording) -> list[dict[str, Any]]:
@@ -153,7 +167,8 @@ def _apart(domain: Domain, one: dict[str, Any], other: dict[str, Any], path: str
 class Replay:
     """One search, until the source has nothing left or `done`.
 
-    Trials end in the order in which they would with so many workers, each of which takes the next one when it is free.
+    Trials end in the order in which they would with so many workers, each of which takes the next one when it is free:
+    one that a rung stopped and that is among the best there by now, or else a new one.
     """
 
     curves: Sequence[Curve]
@@ -163,66 +178,87 @@ class Replay:
     workers: int = 1
     done: Callable[[Search], bool] = lambda _: False
     search: Search = field(default_factory=Search)
-    standings: list[Standing] = field(default_factory=list)
+    standings: list[tuple[int, Standing]] = field(default_factory=list)
+    stopped: dict[int, int] = field(default_factory=dict)
 
     def run(self) -> Search:
         events, free, now = list[tuple[float, int, int]](), self.workers, 0.0
         while True:
-            while free and (point := self.source.ask()) is not None:
-                trial = len(self.search.order)
-                self.search.order.append(point)
-                heappush(events, (now + lasts(self.curves[point], 0, self._stages(point)[0]), trial, 0))
+            while free and (turn := self._next()) is not None:
+                heappush(events, self._until(now, *turn))
                 free -= 1
             if not events:
                 return self.search
-            now, trial, stage = heappop(events)
+            now, trial, epoch = heappop(events)
             self.search.seconds = now
-            point = self.search.order[trial]
-            stages = self._stages(point)
-            outcome = self._judge(trial, stages[stage])
+            outcome = self._judge(trial, epoch)
             if outcome is None:
-                after, until = stages[stage], stages[stage + 1]
-                heappush(events, (now + lasts(self.curves[point], after, until), trial, stage + 1))
+                heappush(events, self._until(now, trial, epoch))
                 continue
             free += 1
             self.source.end(trial, outcome)
             if outcome.kind == "completed":
-                self.search.completed.append(point)
+                self.search.completed.append(self.search.order[trial])
                 if self.done(self.search):
                     self.search.arrived = True
                     return self.search
 
-    def _stages(self, point: int) -> list[int]:
-        """The epochs at which something is decided; a rejected trial ends after its last one."""
-        last = len(self.curves[point].scores)
-        return [*(epoch for epoch in rung_epochs(self.rule.rungs, EPOCHS) if epoch < last), last]
+    def _next(self) -> tuple[int, int] | None:
+        """The trial that begins or goes on, and after which epoch."""
+        trial = self._promotable(least=0)
+        if trial is None and (point := self.source.ask()) is not None:
+            self.search.order.append(point)
+            return len(self.search.order) - 1, 0
+        trial = self._promotable(least=1) if trial is None else trial
+        if trial is None:
+            return None
+        epochs = {rung: epoch for epoch, rung in self._rungs.items()}
+        rung = self.stopped.pop(trial)
+        if rung == 0:
+            self.search.passed.add(self.search.order[trial])
+        self.source.go_on(trial)
+        return trial, epochs[rung]
+
+    def _promotable(self, *, least: int) -> int | None:
+        directions = tuple(self.objectives.values())
+        return find_promotion(self.standings, self.stopped, directions=directions, keep=self.rule.keep, least=least)
+
+    @property
+    def _rungs(self) -> dict[int, int]:
+        return rung_epochs(self.rule.rungs, EPOCHS)
+
+    def _until(self, now: float, trial: int, epoch: int) -> tuple[float, int, int]:
+        """When a trial will have come from one epoch to its next rung or its end, itself, and that epoch."""
+        curve = self.curves[self.search.order[trial]]
+        last = len(curve.scores)  # a rejected trial ends after its last epoch
+        then = min([each for each in self._rungs if epoch < each < last], default=last)
+        scored = [each for each in {*scored_epochs(self._rungs), last} if epoch < each <= then]
+        seconds = sum(curve.seconds[epoch:then]) + sum(curve.scoring[each - 1] for each in scored)
+        return now + seconds, trial, then
 
     def _judge(self, trial: int, epoch: int) -> Outcome | None:
         """What follows from a stage; None: the trial goes on."""
         curve = self.curves[self.search.order[trial]]
-        values = curve.values(epoch, self.objectives)
         if epoch == len(curve.scores):
-            named = dict(zip(self.objectives, values, strict=True))
+            named = dict(zip(self.objectives, curve.values(epoch, self.objectives), strict=True))
             return Outcome("completed", "", values=named) if curve.completed else Outcome("rejected", "", "diverged")
-        rung = rung_epochs(self.rule.rungs, EPOCHS)[epoch]
-        own = Standing("all" if self.rule.pooled else curve.family, rung, values)
+        rung = self._rungs[epoch]
+        seen = [each for each in scored_epochs(self._rungs) if each <= epoch]
+        own = Standing("all" if self.rule.pooled else curve.family, rung, curve.best(seen, self.objectives))
         pruned = should_prune(
-            self.standings,
+            [standing for _, standing in self.standings],
             own,
             directions=tuple(self.objectives.values()),
             keep=self.rule.keep,
             quota=self.rule.quota,
         )
-        self.standings.append(own)
+        self.standings.append((trial, own))
         self.source.stand(trial, own, epoch=epoch, pruned=pruned)
-        if not pruned and rung == 0:
+        if pruned:
+            self.stopped[trial] = rung
+        elif rung == 0:
             self.search.passed.add(curve.point)
         return Outcome("pruned", "") if pruned else None
-
-
-def lasts(curve: Curve, after: int, until: int) -> float:
-    """From one stage to the next: training, and scoring at its end."""
-    return sum(curve.seconds[after:until]) + curve.scoring[until - 1]
 
 
 def load_curves(recording: Recording) -> list[Curve]:

@@ -1,10 +1,10 @@
 """Searches replayed on recorded learning curves: how soon, and how fairly, pruning and samplers find the best.
 
 The curves are those of `learning_curves.py`: every point of a grid, or points drawn from a space of numbers
-(`--curves random`), trained to their end. A replay hands them to workers in one order after the other, ends trials by
-the product's own rule (`mrisynth.search.pruning`), and adds up the CPU seconds that training and scoring took. TPE and
-NSGA-II suggest points through the product's sampler and study; of drawn points the nearest one that is left is taken.
-No time passes but for the sampler's own, which is not counted.
+(`--curves random`), trained to their end. A replay hands them to workers in one order after the other, stops trials and
+lets them go on by the product's own rule (`mrisynth.search.pruning`), and adds up the CPU seconds that training and
+scoring took. TPE and NSGA-II suggest points through the product's sampler and study; of drawn points the nearest one
+that is left is taken. No time passes but for the sampler's own, which is not counted.
 
     python benchmarks/replay.py speed          time to one of the best 5 % of the points, and how far from the best a
                                                search is by then; of two objectives, time to 95 % of the hypervolume
@@ -37,11 +37,19 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Of the time that all points take: when the best so far is looked at."""
 
 NONE = Rule("random, no pruning")
-HALVING = Rule("halving, one pool", (1 / 27, 3 / 27, 9 / 27), pooled=True)
-EARLY = Rule("by family, quota 2, from epoch 1 on", (1 / 27, 3 / 27, 9 / 27), quota=2)
+THIRDS = (1 / 27, 3 / 27, 9 / 27)
+HALVING = Rule("halving, one pool, rungs at epochs 1, 3, 9", THIRDS, pooled=True)
+EARLY = Rule("halving by family, the same rungs", THIRDS)
 SHIPPED = load_space("everything").pruner
 OURS = Rule("ours", SHIPPED.rungs, SHIPPED.keep, SHIPPED.quota)
 """As the spaces that come with the product have it."""
+
+
+SEARCHES: tuple[tuple[str, SamplerName, Rule], ...] = (
+    ("TPE, no pruning", "tpe", NONE),
+    ("TPE and ours", "tpe", OURS),
+    ("random suggestions and ours", "random", OURS),
+)
 
 
 def top_points(curves: Sequence[Curve]) -> set[int]:
@@ -117,8 +125,9 @@ def compare_speed(recording: Recording, curves: Sequence[Curve], count: int, few
             for rule in (HALVING, EARLY, OURS):
                 show(rule.name, times(curves, map(InOrder, orders(curves, count)), rule, **how), baseline)
             if workers == 1 and few:
-                for name, rule in (("TPE, no pruning", NONE), ("TPE and ours", OURS)):
-                    show(name, times(curves, _suggested(recording, objectives, few), rule, **how), baseline)
+                for name, sampler, rule in SEARCHES:
+                    sources = _suggested(recording, sampler, objectives, few)
+                    show(name, times(curves, sources, rule, **how), baseline)
 
 
 def compare_regret(recording: Recording, curves: Sequence[Curve], count: int, few: int) -> None:
@@ -130,8 +139,7 @@ def compare_regret(recording: Recording, curves: Sequence[Curve], count: int, fe
     print("| --- " * (len(moments) + 1) + "|")
     cases = [(rule.name, lambda: map(InOrder, orders(curves, count)), rule) for rule in (NONE, HALVING, EARLY, OURS)]
     if few:
-        suggested = partial(_suggested, recording, ONE, few)
-        cases += [("TPE, no pruning", suggested, NONE), ("TPE and ours", suggested, OURS)]
+        cases += [(name, partial(_suggested, recording, sampler, ONE, few), rule) for name, sampler, rule in SEARCHES]
     for name, sources, rule in cases:
         regrets = [_regrets(curves, source, rule, moments) for source in sources()]
         means = (statistics.fmean(column) for column in zip(*regrets, strict=True))
@@ -152,17 +160,19 @@ def _regrets(curves: Sequence[Curve], source: Any, rule: Rule, moments: Sequence
     return [best - max(value for seconds, value in steps if seconds <= moment) for moment in moments]
 
 
-def _suggested(recording: Recording, objectives: dict[str, Direction], count: int) -> Iterator[Suggested]:
-    return (Suggested(recording, "tpe", seed, objectives) for seed in range(count))
+def _suggested(
+    recording: Recording, sampler: SamplerName, objectives: dict[str, Direction], count: int
+) -> Iterator[Suggested]:
+    return (Suggested(recording, sampler, seed, objectives) for seed in range(count))
 
 
 def compare_rules(curves: Sequence[Curve], count: int, trials: int) -> None:
     """Other rungs, fractions kept and quotas, by one worker: what they lose, and what they cost."""
     rules = [
         Rule(f"keep {keep}, quota {quota}", tuple(rung / EPOCHS for rung in rungs), keep, quota)
-        for rungs in ((1, 3, 9), (3, 9), (3,), (9,), (9, 18))
-        for keep in (0.2, 0.33, 0.5)
-        for quota in (0, 2, 4)
+        for rungs in ((1, 3, 9), (1, 3), (2, 5), (3, 9), (3,), (5,), (9,))
+        for keep in (0.25, 0.4, 0.5)
+        for quota in (0, 2)
     ]
     _show_losses(curves, rules, count, trials, 1)
 
@@ -172,8 +182,8 @@ def compare_fairness(curves: Sequence[Curve], count: int, trials: int) -> None:
     rules = [
         NONE,
         *(
-            Rule(f"{name}, quota {quota}", rungs, 1 / 3, quota, pooled=name == "one pool")
-            for rungs in ((1 / 27, 3 / 27, 9 / 27), (3 / 27, 9 / 27))
+            Rule(f"{name}, keep {keep:.2g}, quota {quota}", rungs, keep, quota, pooled=name == "one pool")
+            for rungs, keep in ((THIRDS, 1 / 3), (OURS.rungs, OURS.keep))
             for name, quota in (("one pool", 0), *(("by family", quota) for quota in (0, 2, 4)))
         ),
     ]

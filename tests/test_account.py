@@ -45,7 +45,7 @@ def test_core_hours_gpu_hours_and_wall_time_are_limits_each():
 
 def test_running_trials_go_on_to_their_next_rung(tmp_path):
     sweep, clock = make_sweep(tmp_path), Clock()
-    conductor = conduct(sweep, Budget(wall=1.0), clock=clock, rungs=(0.5,), keep=0.9)
+    conductor = conduct(sweep, Budget(wall=1.0), clock=clock, rungs=(0.5,), keep=0.9, quota=2)
     running = Executor(conductor, slots=2)
     running.fill()
     running.step(0)

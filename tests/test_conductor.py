@@ -222,7 +222,7 @@ def test_several_objectives_are_pruned_together(tmp_path):
     pruned = next(number for number, outcome in outcomes(sweep).items() if outcome == "pruned")
     outcome = read_json(sweep.trial(pruned).outcome)
     assert outcome["values"].keys() == objectives.keys()
-    assert outcome["message"].endswith("were not among the best 34% of the cnn trials by non-dominated rank")
+    assert "were not among the best 34% of the cnn trials by non-dominated rank" in outcome["message"]
     assert len(conductor.study.trials[pruned].user_attrs["rung:0"]["values"]) == 2
     done = next(trial for trial in conductor.study.trials if trial.state == TrialState.COMPLETE)
     assert done.values == [pytest.approx(done.values[1] * 40), done.values[1]]
@@ -248,9 +248,10 @@ def test_a_verdict_is_not_taken_back(tmp_path):
     worst_first = sorted(executor.running, key=lambda number: score(suggestions(sweep)[number], 1))
     for number in worst_first:
         executor.step(number)
-    # Each was the best until then and went on; asked again after a restart, with all rivals known, it still does.
+    # From the third on each was the best until then and went on; asked again after a restart, with all rivals known, it
+    # still does.
     again = open_conductor(sweep, plan)
-    assert set(again.live) == set(worst_first)
+    assert set(again.live) == set(worst_first[2:])
 
 
 def test_a_sweep_whose_workers_always_fail_gives_up(tmp_path):
@@ -398,14 +399,15 @@ def test_a_trial_of_a_stopped_sweep_is_ended_when_it_goes_on(tmp_path):
 
 def test_a_pruned_trial_runs_to_its_end_when_it_is_asked_for(tmp_path):
     sweep, conductor = run(tmp_path, rungs=(0.25,), keep=0.34, budget=Budget(trials=8))
-    pruned = next(number for number, outcome in outcomes(sweep).items() if outcome == "pruned")
+    continued, new = {trial.user_attrs.get("retry_of") for trial in conductor.study.trials}, len(outcomes(sweep))
+    pruned = next(n for n, outcome in outcomes(sweep).items() if outcome == "pruned" and n not in continued)
     assert queue_retries(conductor.study, trials=[pruned]) == [pruned]
     again = Executor(open_conductor(sweep, conductor.plan))
     again.run()
-    assert outcomes(sweep)[8] == "completed"
-    assert read_json(sweep.trial(8).origin) == {"name": None, "retry_of": pruned, "from_epoch": 1}
-    assert epochs_trained(sweep)[8] == [1, 2, 3, 4]
-    assert again.conductor.study.trials[8].user_attrs["seconds"] == 3.0  # the first epoch was the old trial's
+    assert outcomes(sweep)[new] == "completed"
+    assert read_json(sweep.trial(new).origin) == {"name": None, "retry_of": pruned, "from_epoch": 1}
+    assert epochs_trained(sweep)[new] == [1, 2, 3, 4]
+    assert again.conductor.study.trials[new].user_attrs["seconds"] == 3.0  # the first epoch was the old trial's
 
 
 def test_what_was_not_pruned_is_not_tried_again_as_if_it_had_been(tmp_path):

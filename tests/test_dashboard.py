@@ -233,7 +233,7 @@ def test_the_outcomes_are_counted(sweep, visit):
     (bars,) = chart_data(visit("overview", sweep="first"), 1)
     assert {row["outcome"]: row["trials"] for row in bars} == {
         name: list(OUTCOMES.values()).count(name)
-        for name in ("completed", "pruned", "rejected", "lost", "running", "queued")
+        for name in ("completed", "pruned", "continued", "rejected", "lost", "running", "queued")
     }
 
 
@@ -388,10 +388,12 @@ def test_an_unfinished_trial_of_a_stopped_sweep_waits(sweep, visit):
     assert "**Trial 5 has done 2 of 4 epochs, and the sweep is stopped, so it waits to be resumed.**" in said
 
 
-def test_a_repeated_trial_names_the_one_it_repeats(sweep, visit):
+def test_a_trial_that_goes_on_with_another_names_it(sweep, visit):
     sweep.trial(0).origin.write_text('{"retry_of": 4}', encoding="utf-8")
     finish(sweep)
-    assert any("It repeats trial 4." in text for text in texts(visit("trial", sweep="first", trial="0"), "markdown"))
+    assert any(
+        "It goes on from trial 4." in text for text in texts(visit("trial", sweep="first", trial="0"), "markdown")
+    )
 
 
 def test_the_scores_of_each_subject_stand_beside_the_baselines(sweep, visit):

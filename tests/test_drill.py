@@ -95,7 +95,7 @@ def test_what_is_lost_or_doubled_is_found(whole):
         "trial 1 began epoch 1 after epoch 4",
         "the study was told of trial 2 2 times",
         "trial 3 has no outcome",
-        "there are folders of the trials [0, 1, 2, 3, 9]",
+        "there are folders of the trials [0, 1, 2, 3, 4, 9]",
         "the index cannot be read",
     ):
         assert sentence in damage

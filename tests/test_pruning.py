@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from mrisynth.search.pruning import (
     Standing,
-    count_better,
     crowding_distances,
+    find_promotion,
+    leaders,
     non_dominated,
     rung_epochs,
+    scored_epochs,
     should_prune,
 )
 
@@ -50,10 +52,11 @@ def test_rungs_are_fractions_of_a_trials_own_epochs(fractions, epochs, expected)
 @pytest.mark.parametrize(
     ("others", "value", "pruned"),
     [
-        ([], 1.0, False),  # alone
-        ([5.0], 4.0, True),  # 2 trials, a third of them is less than one: the best goes on
-        ([5.0], 6.0, False),
-        ([5.0], 5.0, False),  # equals go on together
+        ([], 1.0, True),  # alone: a third of one trial is less than one
+        ([5.0], 6.0, True),
+        ([5.0, 4.0], 6.0, False),  # a third of three is one
+        ([5.0, 4.0], 5.0, False),  # equals go on together
+        ([5.0, 4.0], 4.5, True),
         ([9, 8, 7, 6, 5], 7.5, True),  # 6 trials: 2 go on
         ([9, 8, 7, 6, 5], 8.5, False),
     ],
@@ -64,12 +67,13 @@ def test_the_best_third_goes_on(others, value, pruned):
 
 def test_less_is_better_where_it_is_minimized():
     others = stand(0.5, 0.4, 0.3)
-    assert not should_prune(others, Standing("cnn", 0, (0.2,)), directions=("minimize",), keep=0.33)
-    assert should_prune(others, Standing("cnn", 0, (0.6,)), directions=("minimize",), keep=0.33)
+    assert not should_prune(others, Standing("cnn", 0, (0.2,)), directions=("minimize",), keep=0.3)
+    assert should_prune(others, Standing("cnn", 0, (0.6,)), directions=("minimize",), keep=0.3)
 
 
 def test_other_families_and_other_rungs_do_not_matter():
-    assert not prunes(stand(9.0, 9.0, 9.0, family="gan") + stand(9.0, 9.0, 9.0, rung=1), 1.0)
+    others = stand(0.5, 0.6) + stand(9.0, 9.0, 9.0, family="gan") + stand(9.0, 9.0, 9.0, rung=1)
+    assert not prunes(others, 1.0)
 
 
 @pytest.mark.parametrize("quota", [0, 5])
@@ -92,7 +96,8 @@ def test_the_first_of_a_family_go_on_whatever_they_are():
 @given(st.lists(few, max_size=12), few, st.integers(0, 12), st.sampled_from([0.1, 1 / 3, 0.9]))
 def test_none_is_stopped_before_the_quota_is_full_nor_the_best_ever(others, value, quota, keep):
     pruned = prunes(stand(*others), value, keep=keep, quota=quota)
-    assert not (pruned and (len(others) < quota or value >= max(others, default=value)))
+    enough = (len(others) + 1) * keep >= 1
+    assert not (pruned and (len(others) < quota or (enough and value >= max(others, default=value))))
 
 
 @given(st.lists(pairs, max_size=12), pairs, st.randoms(use_true_random=False))
@@ -122,29 +127,77 @@ def test_what_dominates_goes_on_where_the_dominated_does(values, keep):
 
 def test_of_several_objectives_the_earlier_front_goes_first():
     # Up is better in the first, down in the second: 9/1 dominates all but 10/5.
-    rivals = stand((9.0, 1.0), (10.0, 5.0), (5.0, 3.0))
-    assert count_better(rivals, stand((8.0, 2.0))[0], directions=UP_DOWN) == 2
-    assert count_better(rivals, stand((11.0, 6.0))[0], directions=UP_DOWN) == 0
-    assert count_better(rivals, stand((4.0, 4.0))[0], directions=UP_DOWN) == 3
+    standings = stand((9.0, 1.0), (10.0, 5.0), (5.0, 3.0), (8.0, 2.0))
+    assert [leaders(standings, count, directions=UP_DOWN) for count in (0, 1, 3, 4)] == [
+        set(),
+        {0, 1},
+        {0, 1, 3},
+        {0, 1, 2, 3},
+    ]
 
 
 def test_on_one_front_the_ends_go_first_and_then_the_lonely():
-    front = [(0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (6.0, 6.0), (10.0, 10.0)]
-
-    def before(own: tuple[float, float]) -> int:
-        return count_better(stand(*[each for each in front if each != own]), stand(own)[0], directions=UP_DOWN)
-
-    assert [before(point) for point in front] == [0, 4, 3, 2, 0]
+    front = stand((0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (6.0, 6.0), (10.0, 10.0))
+    found = [leaders(front, count, directions=UP_DOWN) for count in (1, 3, 4, 5)]
+    assert found == [{0, 4}, {0, 3, 4}, {0, 2, 3, 4}, {0, 1, 2, 3, 4}]
 
 
-def test_what_is_no_number_stands_behind_all_others():
-    assert count_better(stand((math.nan, 0.0), (9.0, 0.0)), stand((5.0, 1.0))[0], directions=UP_DOWN) == 1
+def test_what_is_no_number_leads_nowhere():
+    assert leaders(stand((math.nan, 0.0), (9.0, 0.0), (5.0, 1.0)), 3, directions=UP_DOWN) == {1, 2}
 
 
 def test_a_study_that_stored_the_first_objective_alone_goes_on_by_it():
     old = stand(9.0, 8.0, 7.0)
     assert prunes(old, (1.0, 0.0))
     assert not prunes(old, (10.0, 5.0))
+
+
+def find(values: dict[int, float], stopped: dict[int, int], *, keep: float = 1 / 3, least: int = 0) -> int | None:
+    standings = [(number, Standing("cnn", 0, (value,))) for number, value in values.items()]
+    return find_promotion(standings, stopped, directions=UP, keep=keep, least=least)
+
+
+def test_one_that_stopped_goes_on_when_it_is_among_the_best():
+    assert find({0: 5.0}, {0: 0}) is None
+    assert find({0: 5.0, 1: 4.0}, {0: 0, 1: 0}) is None
+    assert find({0: 5.0, 1: 4.0, 2: 3.0}, {0: 0, 1: 0, 2: 0}) == 0
+    assert find({0: 5.0, 1: 4.0, 2: 3.0}, {1: 0, 2: 0}) is None  # the best went on before
+    assert find({0: 5.0, 1: 4.0, 2: 6.0, 3: 1.0, 4: 1.0, 5: 1.0}, {0: 0, 1: 0}) == 0
+
+
+def test_in_the_end_one_of_each_family_goes_on():
+    standings = [(0, stand(1.0)[0]), (1, stand(2.0)[0]), (2, stand(0.5, family="gan")[0])]
+    stopped = {0: 0, 1: 0, 2: 0}
+    for expected in (1, 2):
+        assert find_promotion(standings, stopped, directions=UP, keep=0.1, least=1) == expected
+        del stopped[expected]
+    assert find_promotion(standings, stopped, directions=UP, keep=0.1, least=1) is None
+
+
+def test_who_stopped_on_a_higher_rung_goes_on_first():
+    standings = [(number, stand(float(number))[0]) for number in range(9)]
+    standings += [(number, stand(float(number), rung=1)[0]) for number in (6, 7, 8)]
+    stopped = dict.fromkeys(range(6), 0) | {6: 1, 7: 1, 8: 1}
+    assert find_promotion(standings, stopped, directions=UP, keep=0.5) == 8
+    assert find_promotion(standings, {5: 0, 6: 1, 7: 1}, directions=UP, keep=0.5) == 5
+
+
+@given(st.lists(st.tuples(few, st.booleans()), max_size=12), st.sampled_from([0.1, 1 / 3, 0.9]))
+def test_who_goes_on_later_would_go_on_if_it_came_last(trials, keep):
+    values = {number: value for number, (value, _) in enumerate(trials)}
+    found = find(values, {number: 0 for number, (_, stopped) in enumerate(trials) if stopped}, keep=keep)
+    would = [
+        number
+        for number, (value, stopped) in enumerate(trials)
+        if stopped and not prunes(stand(*[v for n, v in values.items() if n != number]), value, keep=keep)
+    ]
+    assert found == (would[0] if would else None)
+
+
+def test_a_trial_is_scored_on_its_rungs_and_once_before():
+    assert scored_epochs(rung_epochs([0.05, 0.15], 30)) == (1, 2, 4, 5)
+    assert scored_epochs({1: 0, 3: 1}) == (1, 2, 3)
+    assert scored_epochs({}) == ()
 
 
 def test_fronts_and_crowding():

@@ -79,7 +79,15 @@ def test_the_leaderboard_holds_the_baselines(sweep):
 
 def test_the_status_counts_outcomes_and_budget(sweep):
     found = status(sweep)
-    assert found["trials"] == {"completed": 2, "pruned": 1, "rejected": 1, "lost": 1, "running": 1, "queued": 1}
+    assert found["trials"] == {
+        "completed": 2,
+        "pruned": 1,
+        "continued": 0,
+        "rejected": 1,
+        "lost": 1,
+        "running": 1,
+        "queued": 1,
+    }
     # Lost trials are not counted; seconds are 6 + 6 + 3 + 1.5 + 1.5 + 3.
     assert found["budget"]["trials"] == {"spent": 4, "limit": 10}
     assert found["budget"]["hours"] == {"spent": 21 / 3600, "limit": 2.0}

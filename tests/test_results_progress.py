@@ -1,12 +1,17 @@
 """How far a sweep is, how fast it goes, and how long it will go on."""
 
+from itertools import count
+
 import pytest
 
 from mrisynth.results.progress import remaining
 
+NUMBERS = count()
+
 
 def row(outcome, seconds=None, *, epochs=0, planned=10, retry_of=None):
     return {
+        "trial": next(NUMBERS),
         "outcome": outcome,
         "reason": None,
         "seconds": seconds,
@@ -22,12 +27,12 @@ def budget(**limits):
 
 
 def test_trials_alike_take_what_they_took():
-    left = remaining([row("completed", 10.0)] * 4, budget(trials=(4, 10)), ran=40.0, training=40.0)
+    left = remaining([row("completed", 10.0) for _ in range(4)], budget(trials=(4, 10)), ran=40.0, training=40.0)
     assert (left.seconds, left.low, left.high, left.by) == (60.0, 60.0, 60.0, "trials")
 
 
 def test_two_at_a_time_take_half_as_long():
-    rows = [row("completed", 10.0)] * 4 + [row("running", 5.0, epochs=5)] * 2
+    rows = [row("completed", 10.0) for _ in range(4)] + [row("running", 5.0, epochs=5) for _ in range(2)]
     left = remaining(rows, budget(trials=(4, 10)), ran=25.0, training=25.0)
     # Four that wait and twice half a trial at a pace of two, and at the end a slot that has nothing to do.
     assert left.seconds == pytest.approx((4 * 10 + 2 * 5) / 2 + 2.5)
@@ -44,6 +49,13 @@ def test_lost_trials_and_repetitions_do_not_count():
     assert remaining(rows, budget(trials=(1, 2)), ran=30.0, training=30.0).seconds == 10.0
 
 
+def test_what_went_on_with_a_trial_is_a_part_of_its_cost():
+    stopped = row("continued", 2.0)
+    rows = [stopped, row("completed", 8.0, retry_of=stopped["trial"]), row("pruned", 2.0)]
+    left = remaining(rows, budget(trials=(2, 4)), ran=12.0, training=12.0)
+    assert left.seconds == 2 * (10 + 2) / 2
+
+
 def test_before_the_first_end_what_runs_tells_something():
     left = remaining([row("running", 3.0, epochs=3)], budget(trials=(0, 2)), ran=3.0, training=3.0)
     assert left.seconds == pytest.approx(10 + 7)
@@ -51,7 +63,7 @@ def test_before_the_first_end_what_runs_tells_something():
 
 
 def test_the_limit_that_comes_first_ends_it():
-    rows = [row("completed", 10.0)] * 4
+    rows = [row("completed", 10.0) for _ in range(4)]
     left = remaining(rows, budget(trials=(4, 100), wall=(40 / 3600, 50 / 3600)), ran=40.0, training=40.0)
     assert (left.by, left.seconds, left.high) == ("wall", pytest.approx(10.0), pytest.approx(15.0))
     left = remaining(rows, budget(hours=(40 / 3600, 60 / 3600)), ran=40.0, training=40.0)

@@ -103,18 +103,41 @@ def test_a_seed_depends_on_every_part():
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def test_an_architecture_that_was_good_early_is_not_all_that_tpe_tries():
-    """Forests score nearly the same whatever their parameters, and better than all but the very best networks."""
+def share_by_turn(scores, wanted):
+    """How often a generator is drawn where it is drawn by what it promises, and where at random; of 80 trials."""
     study = optuna.create_study(direction="maximize", sampler=SeededSampler("tpe", 0))
-    for _ in range(60):
+    turns: tuple[list[str], list[str]] = ([], [])
+    for number in range(80):
         trial = study.ask()
-        generator = trial.suggest_categorical("generator", ["forest", "unet", "dcsrn", "dcgan", "fcn"])
-        rate = trial.suggest_float(f"{generator}.rate", 0, 1)
-        study.tell(trial, 18 + rate / 1000 if generator == "forest" else 17 - rate)
-    turns = [[trial.params["generator"] for trial in study.trials[first::2]] for first in (20, 21)]
-    good, chance = (generators.count("forest") / 20 for generators in turns)
-    assert good > 0.7
+        generator = trial.suggest_categorical("generator", list(scores))
+        study.tell(trial, scores[generator](trial.suggest_float(f"{generator}.rate", 0, 1)))
+        if number >= 20:
+            turns[derive_seed(0, number, "turn") % 2 == 0].append(generator)
+    return [generators.count(wanted) / len(generators) for generators in turns]
+
+
+def test_a_generator_without_hope_of_the_best_is_drawn_by_chance_alone():
+    """Forests score nearly the same whatever their parameters: better than most networks, and never the best."""
+    networks = dict.fromkeys(["unet", "dcsrn", "fcn"], lambda rate: 16 + 3 * rate)
+    promised, chance = share_by_turn({"forest": lambda rate: 18 + rate / 1000, **networks}, "forest")
+    assert promised < 0.05
+    assert 0.1 < chance < 0.45
+
+
+def test_the_generator_that_promises_most_is_what_is_tried():
+    poor = dict.fromkeys(["unet", "dcsrn", "fcn"], lambda rate: 15 + rate / 10)
+    promised, chance = share_by_turn({"good": lambda rate: 18 + rate / 10, **poor}, "good")
+    assert promised > 0.9
     assert chance < 0.45
+
+
+def test_with_several_objectives_no_generator_is_preferred_by_one_of_them():
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=SeededSampler("tpe", 0))
+    for _ in range(30):
+        trial = study.ask()
+        generator = trial.suggest_categorical("generator", ["forest", "unet"])
+        study.tell(trial, [18.0, 2.0] if generator == "forest" else [17.0, 1.0])
+    assert len({trial.params["generator"] for trial in study.trials[15:]}) == 2
 
 
 def test_a_branchs_parameters_are_drawn_after_the_best_of_that_branch():

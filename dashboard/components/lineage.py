@@ -74,6 +74,7 @@ def show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
         "seed of the sweep": seed,
         "cost": None if hours is None else f"{hours:.3g} core-hours",
         "goes on from trial": row.get("retry_of"),
+        "continued as trial": _continued_as(index, row["trial"]),
     }
     st.text("\n".join(f"{name}: {value}" for name, value in facts.items() if value not in (None, "")))
     if found := attempts(sweep.trial(row["trial"])):
@@ -88,6 +89,12 @@ def show(sweep: SweepDirectory, index: Index, row: dict[str, Any]) -> None:
         st.dataframe(table if table["failed because"].any() else table.drop(columns="failed because"), hide_index=True)
     st.caption("The same again, without Ray, in a folder of its own:")
     st.code(repeat_command(sweep, row["trial"]), language="bash", wrap_lines=True)
+
+
+def _continued_as(index: Index, trial: int) -> int | None:
+    """The trial that goes on with this one."""
+    numbers, origins = (index.trials[name].to_pylist() for name in ("trial", "retry_of"))
+    return next((number for number, origin in zip(numbers, origins, strict=True) if origin == trial), None)
 
 
 def _said(value: Any) -> str:

@@ -23,6 +23,7 @@ STATES = {
 OUTCOMES = {
     "completed": "trained and scored to the end",
     "pruned": "stopped early, because others were better at that point",
+    "continued": "stopped early, and continued later as another trial",
     "rejected": "its settings cannot work (diverged, collapsed, out of memory)",
     "lost": "its worker, node or storage failed; `mrisynth retry` runs it again",
     "running": "being trained",
@@ -31,6 +32,7 @@ OUTCOMES = {
 BADGES = {
     "completed": "green",
     "pruned": "orange",
+    "continued": "yellow",
     "rejected": "red",
     "lost": "violet",
     "running": "blue",
@@ -40,6 +42,7 @@ BADGES = {
 COLOURS = {
     "completed": "#2e9e5b",
     "pruned": "#e0a030",
+    "continued": "#c8b46a",
     "rejected": "#d64545",
     "lost": "#8e5bb5",
     "running": "#3b82d6",
@@ -130,9 +133,10 @@ def ending(row: Mapping[str, Any], state: str) -> str:
         "pruned": f"{trial} was stopped on request after {of}."
         if row["reason"]
         else f"{trial} was pruned after {of}: others were better at that point.",
+        "continued": f"{trial} was stopped after {of}, and continued later as another trial.",
         "rejected": f"{trial} was rejected{reason} after {of}.",
         "lost": f"{trial} was lost{reason} after {of}.",
         "running": f"{trial} has done {of}{waits}.",
         "queued": f"{trial} has not begun yet{waits}.",
     }[row["outcome"]]
-    return sentence + (f" It repeats trial {row['retry_of']}." if row["retry_of"] is not None else "")
+    return sentence + (f" It goes on from trial {row['retry_of']}." if row["retry_of"] is not None else "")

@@ -165,12 +165,13 @@ def _row(trial: dict[str, Any], metrics: list[str], board: dict[str, Any]) -> li
     config = trial["config"]
     adversary = config.get("adversary", "none")
     model = config.get("generator", "?") + ("" if adversary == "none" else f" + {adversary}")
-    ended = f"pruned, epoch {trial['epochs']}" if trial["outcome"] == "pruned" else trial["outcome"]
+    stopped = trial["outcome"] in ("pruned", "continued")
+    ended = f"{trial['outcome']}, epoch {trial['epochs']}" if stopped else trial["outcome"]
     ended += f", {trial['reason']}" if trial["reason"] else ""
     ended += ", on the front" if trial["trial"] in board["front"] else ""
     ended += f", breaks {' and '.join(trial['breaks'])}" if trial["breaks"] else ""
     name = f"{trial['trial']} {trial['name'] or ''}".strip()
-    name += f" (repeats {trial['retry_of']})" if trial["retry_of"] is not None else ""
+    name += f" (goes on from {trial['retry_of']})" if trial["retry_of"] is not None else ""
     scores = [_number(trial["values"].get(metric)) for metric in metrics]
     return [name, model, ended, *scores, *[_gain(trial["gains"].get(baseline)) for baseline in board["baselines"]]]
 

@@ -16,7 +16,7 @@ from mrisynth.results.index import Index
 from mrisynth.results.records import read_mapping
 from mrisynth.results.store import SweepDirectory
 
-COUNTED = ("completed", "pruned", "rejected")
+COUNTED = ("completed", "pruned", "continued", "rejected")
 """What counts in a budget of trials."""
 
 OVERTIME = 0.1
@@ -66,7 +66,7 @@ def progress(sweep: SweepDirectory, index: Index) -> dict[str, Any]:
     rows: list[Row] = index.trials.select(names).to_pylist()
     ran = float(read_mapping(sweep.heartbeat).get("ran") or 0.0)
     budget = spending(index, rows, ran)
-    counted = sum(map(_counts, rows))
+    counted = sum(_counts(row) and row["retry_of"] is None for row in rows)
     late = _began_late(sweep, index)
     training = max(ran - late if late < ran / 2 else ran, 1e-9)  # more than half was not all of it run, but lay still
     return {
@@ -122,7 +122,7 @@ def _counts(row: Row) -> bool:
 
 def _until_trials(rows: list[Row], limit: float | None, training: float) -> Remaining | None:
     """Until as many trials have ended as may: by what those cost that did, and how many run at a time."""
-    ended = [row["seconds"] for row in rows if row["outcome"] in COUNTED and row["seconds"]]
+    ended = _costs(rows)
     running = [row for row in rows if row["outcome"] == "running"]
     begun = [_whole(row) for row in running if row["epochs"] and row["seconds"]]
     known = ended or begun
@@ -139,6 +139,18 @@ def _until_trials(rows: list[Row], limit: float | None, training: float) -> Rema
     seconds = max((waiting * mean + sum(left)) / pace + tail, *left, 0.0)
     spread = _WIDTH * deviation * math.sqrt(waiting + len(left) + waiting**2 / len(known)) / pace
     return Remaining(seconds, max(0.0, seconds - spread), seconds + spread, "trials")
+
+
+def _costs(rows: list[Row]) -> list[float]:
+    """What each trial that has ended took, with those that went on with it, in seconds."""
+    first: dict[int, int] = {}
+    costs: dict[int, float] = {}
+    for row in sorted(rows, key=lambda row: int(row["trial"])):
+        number: int = row["trial"]
+        begun = first[number] = first.get(row["retry_of"], number)
+        if row["outcome"] in COUNTED and row["seconds"]:
+            costs[begun] = costs.get(begun, 0.0) + row["seconds"]
+    return list(costs.values())
 
 
 def _whole(row: Row) -> float:

@@ -12,8 +12,10 @@ from mrisynth.errors import MrisynthError
 from mrisynth.files import read_json
 from mrisynth.results.store import TrialDirectory, read_records, read_yaml
 
-OUTCOMES = ("completed", "pruned", "rejected", "lost", "running", "queued")
-_ENDED = OUTCOMES[:4]
+OUTCOMES = ("completed", "pruned", "continued", "rejected", "lost", "running", "queued")
+"""How a trial stands; "continued" was pruned, and another trial went on with it."""
+
+_ENDED = ("completed", "pruned", "rejected", "lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,11 +129,21 @@ def _trials(rows: list[TrialRows]) -> pa.Table:
     columns: dict[str, pa.Array] = {
         name: pa.array([each.fields.get(name) for each in rows], type) for name, type in _FIELDS.items()
     }
+    columns["outcome"] = pa.array(_outcomes(rows), _FIELDS["outcome"])
     for metric in _names(each.values for each in rows):
         columns[VALUE + metric] = pa.array([each.values.get(metric) for each in rows], pa.float64())
     for path in _names(each.parameters for each in rows):
         columns[PARAMETER + path] = _parameter([each.parameters.get(path) for each in rows])
     return pa.table(columns)
+
+
+def _outcomes(rows: list[TrialRows]) -> list[Any]:
+    """How each trial ended; one that was stopped and that another goes on with was continued."""
+    continued = {each.fields.get("retry_of") for each in rows}
+    return [
+        "continued" if fields["outcome"] == "pruned" and fields["trial"] in continued else fields["outcome"]
+        for fields in (each.fields for each in rows)
+    ]
 
 
 def _parameter(values: list[Any]) -> pa.Array:

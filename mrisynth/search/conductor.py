@@ -25,13 +25,13 @@ from mrisynth.search.judge import Judge, LiveTrial, node_name
 from mrisynth.search.outcome import CUT, Kind, Outcome, write_outcome
 from mrisynth.search.packing import WHOLE
 from mrisynth.search.plan import Plan
-from mrisynth.search.pruning import rung_epochs
+from mrisynth.search.pruning import rung_epochs, scored_epochs
 from mrisynth.search.queue import Queue
 from mrisynth.search.slots import Slots
 from mrisynth.search.study import (
     find_share,
-    find_verdict,
     is_asked_for,
+    judged_rungs,
     queue_named,
     queue_retries,
     set_share,
@@ -135,15 +135,16 @@ class Conductor:
         append_event(self.sweep, "suggested", number=number, parameters=trial.params)
         rungs, whole = rung_epochs(self.plan.rungs, config.epochs), name is not None or "whole" in trial.user_attrs
         bounded = not is_asked_for(self.study, trial.user_attrs)
-        needs = find_share(self.study, number)
-        live = LiveTrial(config, rungs, whole=whole, counts=retry_of is None, bounded=bounded, needs=needs)
-        self.live[number] = live
+        needs, counts = find_share(self.study, number), retry_of is None
+        self.live[number] = live = LiveTrial(config, rungs, whole=whole, counts=counts, bounded=bounded, needs=needs)
         directory = self.sweep.trial(number)
         if not directory.config.is_file():
             write_yaml(directory.config, config.dump())
         if retry_of is not None:
-            passed = [epoch for epoch, rung in rungs.items() if find_verdict(self.study, retry_of, rung) is not None]
-            live.inherit(self.sweep.trial(retry_of), directory, passed)
+            judged = judged_rungs(self.study, retry_of)
+            live.inherit(self.sweep.trial(retry_of), directory, [epoch for epoch in rungs if rungs[epoch] in judged])
+        if "promoted" in trial.user_attrs:
+            self.progress(f"trial {number} goes on with trial {retry_of}, which is among the best of its rung by now")
         origin = {"name": name, "retry_of": retry_of, "from_epoch": live.epoch}
         live.share = read_json(directory.origin).get("gpu", 0.0) if directory.origin.is_file() else 0.0
         write_json(directory.origin, origin | ({"gpu": live.share} if live.share else {}))
@@ -336,7 +337,7 @@ class Conductor:
             config=read_yaml(directory.config),
             store=location_of(self.plan.store),
             directory=str(directory.root.resolve()),
-            rungs=tuple(sorted(live.rungs)),
+            rungs=scored_epochs(live.rungs),
             train=self.plan.train,
             gpu=slot.gpu,
             node=slot.node,
@@ -380,7 +381,7 @@ class Conductor:
     def _cut_what_has_not_begun(self) -> None:
         """End the trials that wait, once the budget of time is spent: none begins after that."""
         if self._waiting and self._is_spent():
-            for number in [n for n in self._waiting if self.live[n].bounded and not self.live[n].epoch]:
+            for number in [n for n in self._waiting if self.live[n].bounded and not self.live[n].seconds]:
                 self._stop(number, self._cut(number))
 
     def _cut(self, number: int) -> Outcome:

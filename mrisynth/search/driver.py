@@ -342,8 +342,10 @@ def _finish(search: Search, conductor: Conductor, lease: Lease) -> SweepOutcome:
 
 
 def count_outcomes(study: optuna.Study) -> dict[str, int]:
-    """Outcome -> how many trials ended so."""
-    kinds = [kind for trial in study.get_trials(deepcopy=False) if (kind := outcome_kind(trial)) is not None]
+    """Outcome -> how many trials ended so; one that another went on with ended as that did."""
+    trials = study.get_trials(deepcopy=False)
+    continued = {trial.user_attrs.get("retry_of") for trial in trials}
+    kinds = [kind for trial in trials if (kind := outcome_kind(trial)) and trial.number not in continued]
     return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 

@@ -96,10 +96,10 @@ class Judge:
         if epoch not in live.rungs or epoch in live.judged or scores is None:
             return None
         live.judged.add(epoch)
-        values = {name: float(scores[name]) for name in self.plan.objectives}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                return Outcome("rejected", f"{name} is {value} after epoch {epoch}", "diverged")
+        for name in self.plan.objectives:
+            if not math.isfinite(scores[name]):
+                return Outcome("rejected", f"{name} is {scores[name]} after epoch {epoch}", "diverged")
+        values = self._best_until(number, epoch, scores)
         if not self._is_pruned(number, live, epoch=epoch, values=values):
             return None
         return Outcome("pruned", self._why(live.config.family, epoch, values), rung=epoch, values=values)
@@ -118,12 +118,22 @@ class Judge:
         after = f"after epoch {records[-1]['epoch']}" if records else "before its first epoch had ended"
         return Outcome("pruned", f"{why} {after}", reason, values=values)
 
+    def _best_until(self, number: int, epoch: int, scores: Mapping[str, float]) -> dict[str, float]:
+        """The best of each objective until an epoch: they swing from one to the next."""
+        records = read_records(self.sweep.trial(number).history)
+        scored = [record["scores"] for record in records if record["epoch"] < epoch and record["scores"] is not None]
+        best = {"maximize": max, "minimize": min}
+        return {
+            name: best[direction](float(each[name]) for each in [*scored, scores])
+            for name, direction in self.plan.objectives.items()
+        }
+
     def _why(self, family: str, epoch: int, values: Mapping[str, float]) -> str:
         """Why a trial was pruned, in one sentence."""
         reached = " and ".join(f"{name} of {value:.4g}" for name, value in values.items())
         were, rank = ("was", "") if len(values) == 1 else ("were", " by non-dominated rank")
         best = f"among the best {self.plan.keep:.0%} of the {family} trials"
-        return f"after epoch {epoch} its {reached} {were} not {best}{rank}"
+        return f"after epoch {epoch} its {reached} {were} not {best}{rank}; it goes on should it come to be"
 
     def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, values: Mapping[str, float]) -> bool:
         """The verdict on a rung: the stored one, or else a new one, which is stored together with the value."""

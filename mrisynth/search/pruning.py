@@ -5,7 +5,7 @@ every decision comes from the values that the study holds, and so survives every
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,13 +47,22 @@ def rung_epochs(fractions: Sequence[float], epochs: int) -> dict[int, int]:
     return {epoch: rung for epoch, rung in places if epoch < epochs}
 
 
+def scored_epochs(rungs: Iterable[int]) -> tuple[int, ...]:
+    """After which epochs a trial with rungs after some epochs is scored: there, and once before.
+
+    A network's scores swing from epoch to epoch, often by more than networks differ; the better of two tells more.
+    """
+    return tuple(sorted({epoch - back for epoch in rungs for back in (0, 1) if epoch > back}))
+
+
 def should_prune(
     others: Iterable[Standing], own: Standing, *, directions: Sequence[Direction], keep: float, quota: int = 0
 ) -> bool:
     """Whether a trial stops on its rung.
 
     It goes on if it is among the first `quota` of its family that reach the rung, or among the best `keep` of those
-    that have reached it, itself counted, rounded down but at least one; equal ones go on together.
+    that have reached it, itself counted, rounded down; equal ones go on together. One that stops may go on later
+    (`find_promotion`): while there are too few to compare, all do.
 
     Args:
         others: where all other trials stand, whatever became of them.
@@ -67,40 +76,104 @@ def should_prune(
     rivals = [other for other in others if (other.family, other.rung) == (own.family, own.rung)]
     if len(rivals) < quota:
         return False
-    return count_better(rivals, own, directions=directions) >= max(1, math.floor((len(rivals) + 1) * keep + 1e-9))
+    return 0 not in leaders([own, *rivals], _share(len(rivals) + 1, keep), directions=directions)
 
 
-def count_better(rivals: Sequence[Standing], own: Standing, *, directions: Sequence[Direction]) -> int:
-    """How many stand before a trial.
+def find_promotion(
+    standings: Iterable[tuple[int, Standing]],
+    stopped: Mapping[int, int],
+    *,
+    directions: Sequence[Direction],
+    keep: float,
+    least: int = 0,
+) -> int | None:
+    """The trial to go on with of those that stopped on their rung: by now it is among the best there.
 
-    With one objective, those with a better value. With several, those on an earlier non-dominated front, and those on
-    the same front with a larger crowding distance, as NSGA-II ranks them (Deb et al., IEEE Trans. Evol. Comput. 6(2),
-    2002): the ends of a front first, then where it is thinly populated. Which values are missing for some (a study
-    that was begun when only the first objective was stored) count for nobody.
+    This and `should_prune` together are asynchronous successive halving (ASHA: Li et al., "A system for massively
+    parallel hyperparameter tuning", MLSys 2020), within each family.
 
     Args:
-        rivals: of its family, on its rung.
-        own: the trial's standing, every value a number.
+        standings: the number of a trial and where it stands, for every rung that it reached.
+        stopped: number -> the rung on which a trial stopped, of those that may go on.
         directions: which values are better, for each objective.
+        keep: the fraction that goes on, in (0, 1).
+        least: how many of each family go on from each rung, however few have reached it.
+
+    Returns:
+        Its number: one on a higher rung before one on a lower, then the one that began first. None if none may.
     """
-    known = min(len(standing.values) for standing in (own, *rivals))
-    signs = np.array([1.0 if direction == "minimize" else -1.0 for direction in directions[:known]])
-    costs = np.array([standing.values[:known] for standing in (own, *rivals)]) * signs
-    costs = costs[~np.isnan(costs).any(axis=1)]  # what is no number stands behind all others
+    rungs: dict[tuple[int, str], list[tuple[int, Standing]]] = {}
+    for number, standing in standings:
+        rungs.setdefault((standing.rung, standing.family), []).append((number, standing))
+    found: list[tuple[int, int]] = []
+    for (rung, _), members in rungs.items():
+        count = max(_share(len(members), keep), least)
+        best = leaders([standing for _, standing in members], count, directions=directions)
+        found += [(-rung, members[index][0]) for index in best if stopped.get(members[index][0]) == rung]
+    return min(found)[1] if found else None
+
+
+def _share(count: int, keep: float) -> int:
+    """How many of so many go on."""
+    return math.floor(count * keep + 1e-9)
+
+
+def leaders(standings: Sequence[Standing], count: int, *, directions: Sequence[Direction]) -> set[int]:
+    """Which of some standings have fewer than `count` others before them.
+
+    With one objective, those with a better value are before one. With several, those on an earlier non-dominated front,
+    and those on the same front with a larger crowding distance, as NSGA-II ranks them (Deb et al., IEEE Trans. Evol.
+    Comput. 6(2), 2002): the ends of a front first, then where it is thinly populated. Which values are missing for some
+    (a study that was begun when only the first objective was stored) count for nobody; what is no number is no leader.
+
+    Args:
+        standings: of one family, on one rung.
+        count: so many lead, and those that equal the last of them.
+        directions: which values are better, for each objective.
+
+    Returns:
+        Their places in `standings`.
+    """
+    if count < 1 or not standings:
+        return set()
+    known = min(len(standing.values) for standing in standings)
     if known == 1:
-        return int((costs[1:, 0] < costs[0, 0]).sum())
-    points, where, counts = np.unique(costs, axis=0, return_inverse=True, return_counts=True)
-    mine = int(where.reshape(-1)[0])
-    better = 0
-    left = np.arange(len(points))
-    while True:
+        return _leaders_of_one([standing.values[0] for standing in standings], count, directions[0])
+    signs = np.array([1.0 if direction == "minimize" else -1.0 for direction in directions[:known]])
+    costs = np.array([standing.values[:known] for standing in standings]) * signs
+    numbers = np.flatnonzero(~np.isnan(costs).any(axis=1))
+    points, where, counts = np.unique(costs[numbers], axis=0, return_inverse=True, return_counts=True)
+    before = _count_before(points, counts, count)
+    return set(numbers[before[where.reshape(-1)] < count].tolist())
+
+
+def _leaders_of_one(values: Sequence[float], count: int, direction: Direction) -> set[int]:
+    """The same of one objective, as fast as it goes: a forecast asks ten thousand times."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    costs = [sign * value for value in values]
+    known = sorted(cost for cost in costs if not math.isnan(cost))
+    last = known[min(count, len(known)) - 1] if known else -math.inf
+    return {place for place, cost in enumerate(costs) if cost <= last}
+
+
+def _count_before(points: Costs, counts: NDArray[np.int64], enough: int) -> NDArray[np.int64]:
+    """How many stand before each point, no two of which are equal; `enough` for those with as many or more.
+
+    Args:
+        points: as rows; less is better.
+        counts: how many trials have each.
+        enough: from where on it does not matter.
+    """
+    before = np.full(len(points), enough)
+    left, passed = np.arange(len(points)), 0
+    while len(left) and passed < enough:
         front = left[non_dominated(points[left])]
-        if mine in front:
-            break
-        better += int(counts[front].sum())
+        distances = crowding_distances(points[front])
+        farther = (distances[:, None] < distances[None]) @ counts[front]
+        before[front] = passed + farther
+        passed += int(counts[front].sum())
         left = np.setdiff1d(left, front)
-    distances = crowding_distances(points[front])
-    return better + int(counts[front][distances > distances[front == mine]].sum())
+    return before
 
 
 def non_dominated(costs: Costs) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""The queue of a sweep: which trial begins next, as far as its budget allows for another one."""
+"""The queue of a sweep: which trial begins or goes on next, as far as its budget allows for another one."""
 
 import math
 from collections.abc import Callable, Collection
@@ -15,6 +15,8 @@ from mrisynth.search.study import (
     infeasible_in_a_row,
     is_asked_for,
     is_exhausted,
+    promotable,
+    promote,
     waiting_trials,
 )
 
@@ -25,7 +27,10 @@ do not count in the budget."""
 
 @dataclass(slots=True)
 class Queue:
-    """What of one sweep has not begun yet; what was asked for comes before retries, those before what is new.
+    """What of one sweep has not begun yet.
+
+    What was asked for comes before retries, those before trials that a rung stopped and that are among the best by now,
+    and those before what is new.
 
     Attributes:
         study: its study.
@@ -37,7 +42,7 @@ class Queue:
     _said_so: bool = False
 
     def may_begin(self, live: Collection[LiveTrial], is_spent: Callable[[], bool], say: Callable[[str], None]) -> bool:
-        """Whether a retry waits, or the budget allows for another trial and there is one.
+        """Whether a retry waits, a stopped trial may go on, or the budget allows for another trial and there is one.
 
         Args:
             live: the trials that run.
@@ -55,7 +60,10 @@ class Queue:
             return None
         waiting = waiting_trials(trials)
         asked_for = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
-        queued = asked_for or [trial for trial in waiting if "retry_of" in trial.user_attrs] or waiting
+        retries = [trial for trial in waiting if "retry_of" in trial.user_attrs]
+        if not (asked_for or retries) and (stopped := self._promotable(trials, live, say)) is not None:
+            return promote(self.study, stopped)
+        queued = asked_for or retries or waiting
         return queued[0].number if queued else ask(self.study, self.plan.grid)
 
     def _read(self) -> list[FrozenTrial]:
@@ -76,12 +84,26 @@ class Queue:
             return False
         if any("retry_of" in trial.user_attrs for trial in waiting):
             return True
+        return self._is_new_left(trials, live, say) or self._promotable(trials, live, say) is not None
+
+    def _is_new_left(self, trials: list[FrozenTrial], live: Collection[LiveTrial], say: Callable[[str], None]) -> bool:
+        """Whether the budget of trials allows for another one, and there is one."""
         exhausted = is_exhausted(trials, self.plan.grid)
         searches = self.plan.searches and not exhausted and not self._suggests_nothing(trials, say)
         # Trials that were begun and not lost, nor infeasible.
         begun = sum("retry_of" not in trial.user_attrs for trial in counted_trials(trials))
         begun += sum(trial.counts for trial in live)
-        return bool(waiting or searches) and begun < (self.plan.budget.trials or math.inf)
+        return bool(waiting_trials(trials) or searches) and begun < (self.plan.budget.trials or math.inf)
+
+    def _promotable(
+        self, trials: list[FrozenTrial], live: Collection[LiveTrial], say: Callable[[str], None]
+    ) -> int | None:
+        """The trial that a rung stopped and that may go on by now; in the end one of each family at least."""
+        if self.plan.keep is None:
+            return None
+        directions = tuple(self.plan.objectives.values())
+        least = 0 if self._is_new_left(trials, live, say) else 1
+        return promotable(trials, directions=directions, keep=self.plan.keep, least=least)
 
     def _suggests_nothing(self, trials: list[FrozenTrial], say: Callable[[str], None]) -> bool:
         """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""

@@ -1,13 +1,15 @@
 """The sampler of a study, made repeatable: what it suggests depends on the seed, the trial and the study alone."""
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from random import Random
+from statistics import NormalDist, fmean, stdev
 from typing import Any, cast
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.files import digest
@@ -23,8 +25,12 @@ CANDIDATES, AGAIN = 24, 4
 """Of how many points that resemble the good ones TPE takes the best; when it draws again, fewer, so that it differs."""
 
 
-BRANCHES, EVERY = ("generator", "adversary"), 2
-"""What TPE draws at random in one trial of so many: one architecture that was good early is else all that it tries."""
+GENERATOR = "generator"
+BRANCHES, EVERY = (GENERATOR, "adversary"), 2
+"""What is drawn at random in one trial of so many on average: else one that was good early is all that TPE tries."""
+
+JUDGED, LEAST_PROMISE = 3, 1e-12
+"""Completed trials of a generator before it is judged by what it promises, and the least that one promises."""
 
 
 class SeededSampler(BaseSampler):
@@ -34,8 +40,8 @@ class SeededSampler(BaseSampler):
     two parameters of one trial: those already stored are not drawn again, and the others do not notice.
 
     TPE suggests its favourite again and again where there are few points; the same point trains to the same result, so
-    it is drawn again. And in turn with others TPE draws a trial's architecture at random, and only the rest by what was
-    good with it.
+    it is drawn again. And TPE draws parameters alone: generator and adversary are drawn at random in about every second
+    trial, and in the others, if there is one objective, the generator by how much it promises to improve on the best.
     """
 
     def __init__(self, name: SamplerName, seed: int) -> None:
@@ -75,10 +81,13 @@ class SeededSampler(BaseSampler):
     def _branch(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], draw: int
     ) -> dict[str, Any]:
-        """The architecture at random, where it is this trial's turn; else nothing."""
-        if trial.number % EVERY != EVERY - 1:
-            return {}
-        sampler = RandomSampler(seed=derive_seed(self._seed, trial.number, "branch", draw))
+        """The architecture at random, where it is this trial's turn; else the generator by what each promises."""
+        seed = derive_seed(self._seed, trial.number, "branch", draw)
+        if derive_seed(self._seed, trial.number, "turn") % EVERY:
+            promises = _promises(study, search_space)
+            names = list(promises)
+            return {GENERATOR: Random(seed).choices(names, [promises[name] for name in names])[0]} if names else {}
+        sampler = RandomSampler(seed=seed)
         return {
             path: sampler.sample_independent(study, trial, path, search_space[path])
             for path in BRANCHES
@@ -107,6 +116,37 @@ def make_sampler(name: SamplerName, seed: int, *, candidates: int = CANDIDATES) 
         return _BranchwiseTPE(seed=seed, multivariate=True, group=True, constant_liar=True, n_ei_candidates=candidates)
 
 
+def _promises(study: Study, search_space: Mapping[str, BaseDistribution]) -> dict[Any, float]:
+    """By how much each generator promises to improve on the best trial so far.
+
+    That is the expected improvement, if the scores of a generator's trials are normally distributed (Jones, Schonlau
+    and Welch, J. Global Optimization 13, 1998). TPE prefers what most of the best tenth have; a generator that always
+    scores nearly the same, as forests do, may have all of these without any hope of one that is better.
+
+    Returns:
+        Nothing where several objectives are searched, or no generator has `JUDGED` completed trials; one that has not
+        promises as much as the best of the others.
+    """
+    choices = getattr(search_space.get(GENERATOR), "choices", ())
+    scores: dict[Any, list[float]] = {name: [] for name in choices}
+    if len(study.directions) == 1:
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            scores.setdefault(trial.params.get(GENERATOR), []).append(sign * cast(float, trial.value))
+    best = max((max(values) for values in scores.values() if values), default=0.0)
+    found = {name: _improvement(scores[name], best) for name in choices if len(scores[name]) >= JUDGED}
+    most = max(found.values(), default=0.0)
+    return {name: found.get(name, most) + LEAST_PROMISE for name in choices} if found else {}
+
+
+def _improvement(scores: Sequence[float], best: float) -> float:
+    """By how much the next of normally distributed scores will exceed the best on average."""
+    spread = max(stdev(scores), LEAST_PROMISE)
+    distance = (fmean(scores) - best) / spread
+    normal = NormalDist()
+    return spread * (distance * normal.cdf(distance) + normal.pdf(distance))
+
+
 class _BranchwiseTPE(TPESampler):
     """TPE that draws the parameters of a branch after the best trials of that branch.
 
@@ -120,7 +160,7 @@ class _BranchwiseTPE(TPESampler):
 
 
 class _Among:
-    """A study of those of its trials alone that have certain parameters."""
+    """A study of those of its trials alone that have certain parameters, and that no other went on with."""
 
     def __init__(self, study: Study, paths: Collection[str]) -> None:
         self._study, self._paths = study, frozenset(paths)
@@ -130,7 +170,8 @@ class _Among:
 
     def _get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
         trials = self._study._get_trials(*arguments, **options)
-        return [trial for trial in trials if self._paths <= trial.params.keys()]
+        gone_on = {trial.user_attrs.get("retry_of") for trial in trials}
+        return [trial for trial in trials if self._paths <= trial.params.keys() and trial.number not in gone_on]
 
 
 def derive_seed(*parts: int | str) -> int:

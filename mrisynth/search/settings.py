@@ -74,15 +74,15 @@ _BLOCKS: dict[Any, type[Config]] = {"budget": Budget, "resources": Resources, "h
 _EXAMPLES: dict[Any, str] = {
     "budget": "{trials: 100}",
     "resources": "{cpu: 1, gpu: auto}",
-    "halving": "{rungs: [0.1, 0.3], keep: 0.33}",
+    "halving": "{rungs: [0.05, 0.15], keep: 0.4}",
     "objectives": "{psnr: maximize}",
 }
 _NOUNS = {
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "one line of text",
-    "tuple_type": "a list of fractions, like [0.1, 0.3]",
-    "too_short": "a list of fractions, like [0.1, 0.3]",
+    "tuple_type": "a list of fractions, like [0.05, 0.15]",
+    "too_short": "a list of fractions, like [0.05, 0.15]",
 }
 """What should stand there, by pydantic's name of the error."""
 _UNITS: dict[Any, str] = {
@@ -119,7 +119,7 @@ class Settings(Config):
         if names != ["halving"] or not isinstance(pruner, dict) or pruner["halving"] is None:
             unknown = [name for name in names if name != "halving"]
             begin = f"unknown pruner '{unknown[0]}'" if unknown else "it needs settings"
-            raise ValueError(f"{begin}; write {{halving: {{rungs: [0.1, 0.3], keep: 0.33}}}} or none")
+            raise ValueError(f"{begin}; write {{halving: {{rungs: [0.05, 0.15], keep: 0.4}}}} or none")
         return pruner["halving"]
 
 

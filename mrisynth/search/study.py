@@ -1,9 +1,9 @@
 """The study: the only truth of the search. Only the driver touches it.
 
 It is an Optuna study, in a journal file unless a database is named. What we add to its trials stands in user
-attributes: `name` of a named trial, `grid` of a grid's point, `retry_of`, `whole` of a trial that no rung stops, one
-`rung:<i>` for each rung reached, `gpu` of a trial that needs a larger share, `seconds`, `gpu_seconds` where it had
-one, and `outcome`.
+attributes: `name` of a named trial, `grid` of a grid's point, `retry_of` of one that repeats another or goes on with it
+(`promoted` where a rung let it), `whole` of a trial that no rung stops, one `rung:<i>` for each rung reached, `gpu` of
+a trial that needs a larger share, `seconds`, `gpu_seconds` where it had one, and `outcome`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.search.outcome import CUT, Outcome
-from mrisynth.search.pruning import Direction, Standing
+from mrisynth.search.pruning import Direction, Standing, find_promotion
 from mrisynth.search.storage.claim import STUDY
 from mrisynth.search.storage.database import JOURNAL
 from mrisynth.search.storage.door import open_storage
@@ -27,6 +27,8 @@ COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 """What may count in a budget of trials: completed, pruned and rejected, not lost."""
 INFEASIBLE = "rejected: infeasible"
 """The outcome of a suggestion that no worker was given; it does not count in a budget of trials."""
+
+_RUNG = "rung:"
 
 
 def open_study(
@@ -153,7 +155,7 @@ def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Coll
         InvalidInputError: one of `trials` was not pruned, or was repeated before; nothing is queued then.
     """
     stored = study.get_trials(deepcopy=False)
-    repeated = {trial.user_attrs["retry_of"]: trial.number for trial in stored if "retry_of" in trial.user_attrs}
+    repeated = _repeated(stored)
     for number in trials:
         _refuse_retry(stored, number, repeated)
     chosen = [
@@ -169,6 +171,35 @@ def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Coll
     return [trial.number for trial in chosen]
 
 
+def promotable(
+    trials: Sequence[FrozenTrial], *, directions: Sequence[Direction], keep: float, least: int = 0
+) -> int | None:
+    """The trial that a rung stopped and that may go on by now (`pruning.find_promotion`); None if there is none."""
+    repeated = _repeated(trials)
+    stopped = {
+        trial.number: max(rung for rung, _ in _rungs(trial))
+        for trial in trials
+        if trial.user_attrs.get("outcome") == "pruned" and trial.state.is_finished() and trial.number not in repeated
+    }
+    if not stopped:
+        return None
+    reached = ((trial.number, standing) for trial in trials for _, standing in _rungs(trial))
+    return find_promotion(reached, stopped, directions=directions, keep=keep, least=least)
+
+
+def promote(study: optuna.Study, number: int) -> int:
+    """Queue a trial to go on from the rung that stopped it, as a new trial; the number of that."""
+    stopped = find_trial(study, number)
+    # In the study at once and whole: a killed driver leaves it either waiting or untouched.
+    study.enqueue_trial(stopped.params, user_attrs={"retry_of": number, "promoted": True})
+    return waiting_trials(study.get_trials(deepcopy=False))[-1].number
+
+
+def _repeated(trials: Iterable[FrozenTrial]) -> dict[int, int]:
+    """Trial -> the one that repeats it or goes on with it."""
+    return {trial.user_attrs["retry_of"]: trial.number for trial in trials if "retry_of" in trial.user_attrs}
+
+
 def outcome_kind(trial: FrozenTrial) -> str | None:
     """How a stored trial ended: "completed", "pruned", "rejected" or "lost"; None while it has not."""
     outcome: str | None = trial.user_attrs.get("outcome")
@@ -178,7 +209,9 @@ def outcome_kind(trial: FrozenTrial) -> str | None:
 def is_asked_for(study: optuna.Study, marks: Mapping[str, Any]) -> bool:
     """Whether a trial, by its user attributes, repeats another one on request: no budget of time ends that."""
     old = marks.get("retry_of")
-    return old is not None and ("whole" in marks or find_trial(study, old).user_attrs.get("outcome") != CUT)
+    if old is None or "promoted" in marks:
+        return False
+    return "whole" in marks or find_trial(study, old).user_attrs.get("outcome") != CUT
 
 
 def _is_one_of(trial: FrozenTrial, kinds: Collection[str]) -> bool:
@@ -212,22 +245,37 @@ def record_rung(study: optuna.Study, number: int, standing: Standing, *, epoch: 
     # Optuna refuses intermediate values in a study of several objectives, and one that it has already.
     if len(study.directions) == 1 and epoch not in find_trial(study, number).intermediate_values:
         trial.report(standing.values[0], epoch)
-    trial.set_user_attr(f"rung:{standing.rung}", stored)
+    trial.set_user_attr(f"{_RUNG}{standing.rung}", stored)
 
 
 def find_verdict(study: optuna.Study, number: int, rung: int) -> bool | None:
     """Whether a trial was pruned on a rung; None where the study has not heard of it."""
-    stored = find_trial(study, number).user_attrs.get(f"rung:{rung}")
+    stored = find_trial(study, number).user_attrs.get(f"{_RUNG}{rung}")
     return None if stored is None else bool(stored["pruned"])
+
+
+def judged_rungs(study: optuna.Study, number: int) -> set[int]:
+    """The rungs on which a trial was judged, itself or as one of those that it goes on from."""
+    trial = find_trial(study, number)
+    own = {rung for rung, _ in _rungs(trial)}
+    before = trial.user_attrs.get("retry_of")
+    return own if before is None else own | judged_rungs(study, before)
 
 
 def standings(study: optuna.Study, rung: int, *, but: int) -> Iterator[Standing]:
     """Where every trial but one stands that has reached a rung."""
-    key = f"rung:{rung}"
     for trial in study.get_trials(deepcopy=False):
-        if trial.number != but and (stored := trial.user_attrs.get(key)) is not None:
+        if trial.number != but:
+            yield from (standing for reached, standing in _rungs(trial) if reached == rung)
+
+
+def _rungs(trial: FrozenTrial) -> Iterator[tuple[int, Standing]]:
+    """Every rung that a trial reached, and where it stands there."""
+    for key, stored in trial.user_attrs.items():
+        if key.startswith(_RUNG):
+            rung = int(key.removeprefix(_RUNG))
             # Older versions stored the first objective alone.
-            yield Standing(stored["family"], rung, tuple(stored.get("values", [stored.get("value")])))
+            yield rung, Standing(stored["family"], rung, tuple(stored.get("values", [stored.get("value")])))
 
 
 def tell(study: optuna.Study, number: int, outcome: Outcome, *, seconds: float = 0.0, share: float = 0.0) -> None:

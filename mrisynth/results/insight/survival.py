@@ -57,6 +57,7 @@ def rung_survival(index: Index) -> list[Rung]:
     those that were rejected or lost on the way count where they came by.
     """
     trials = index.trials.select(["family", "outcome", "epochs", "epochs_planned", "rung"]).to_pylist()
+    trials = [row for row in trials if row["outcome"] != "continued"]  # the trial that goes on with it counts
     begun = [row for row in trials if row["family"] and row["epochs_planned"] and row["epochs"]]
     pruned = [row for row in begun if row["outcome"] == "pruned" and row["rung"]]
     found = []

@@ -107,6 +107,7 @@ def waiting(index: Index) -> list[str]:
     counted = Counter(index.trials["outcome"].to_pylist())
     sentences = {
         "pruned": "stopped early by the search because others were better at that point",
+        "continued": "stopped early like these, and continued later as another trial",
         "running": "still running when this page was made",
         "queued": "not begun when this page was made",
     }

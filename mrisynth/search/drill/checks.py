@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from mrisynth.errors import MrisynthError
+from mrisynth.files import read_json
 from mrisynth.results.index import read_index
 from mrisynth.results.store import SweepDirectory, TrialDirectory, read_events, read_records, sweep_state
 from mrisynth.search.drill.toy import begun_file
@@ -37,8 +38,9 @@ def begun_twice(sweep: SweepDirectory) -> int:
 
 
 def _budget_damage(study: optuna.Study, trials: int) -> Iterator[str]:
-    states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
-    counted = sum(states[state] for state in COUNTED)
+    trials_of = study.get_trials(deepcopy=False)
+    states = Counter(trial.state for trial in trials_of)
+    counted = sum(trial.state in COUNTED and "retry_of" not in trial.user_attrs for trial in trials_of)
     if counted != trials:
         yield f"the study counts {counted} trials instead of {trials}"
     for state in states.keys() - set(COUNTED):
@@ -79,7 +81,7 @@ def _waste(directory: TrialDirectory, epochs: list[int], *, cut_off: bool) -> It
         if not again and later["epoch"] != earlier["epoch"] + 1:
             yield f"began epoch {later['epoch']} after epoch {earlier['epoch']}"
     last = begun[-1]["epoch"] - (cut_off and begun[-1]["epoch"] == len(epochs) + 1) if begun else 0
-    if begun and (begun[0]["epoch"], last) != (1, len(epochs)):
+    if begun and (begun[0]["epoch"], last) != (1 + read_json(directory.origin)["from_epoch"], len(epochs)):
         yield f"began epochs {begun[0]['epoch']} to {begun[-1]['epoch']} and has {len(epochs)}"
 
 
@@ -112,9 +114,12 @@ def _index_damage(sweep: SweepDirectory, study: optuna.Study) -> Iterator[str]:
     stored = study.get_trials(deepcopy=False)
     if sorted(rows) != [trial.number for trial in stored]:
         yield f"the index has the trials {sorted(rows)}"
+    continued = {trial.user_attrs.get("retry_of") for trial in stored}
     for trial in stored:
         row = rows.get(trial.number)
-        if row is not None and row["outcome"] != outcome_kind(trial):
+        ended = outcome_kind(trial)
+        ended = "continued" if ended == "pruned" and trial.number in continued else ended
+        if row is not None and row["outcome"] != ended:
             yield f"the index says that trial {trial.number} is {row['outcome']}"
         names = study.user_attrs["objectives"]
         if row is not None and trial.values and [row[f"value.{name}"] for name in names] != trial.values:

@@ -8,13 +8,13 @@ import heapq
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrisynth.search.forecast.costs import RECORD_BYTES, Course
-from mrisynth.search.pruning import Standing, rung_epochs, should_prune
+from mrisynth.search.pruning import Standing, find_promotion, rung_epochs, scored_epochs, should_prune
 from mrisynth.search.settings import Budget
 from mrisynth.training.trial import CHECKPOINT_COST
 
@@ -64,7 +64,7 @@ class Run:
         seconds: from its first trial's begin to its last one's end.
         worker_seconds: of all trials together.
         disk: what it leaves, in bytes.
-        trials, pruned: how many it had, and how many of them a rung stopped.
+        trials, pruned: how many it had, and how many of them a rung stopped for good.
     """
 
     seconds: float
@@ -76,47 +76,138 @@ class Run:
 
 def simulate(courses: Sequence[Course], rules: Rules, generator: np.random.Generator) -> Run:
     """Run through a sweep whose trials are begun in the order of `courses`, until they or its budget are used up."""
-    ids = itertools.count()
-    # (when, tie, slot, trial, epoch that ends then; None where the slot is free)
-    events: list[tuple[float, int, int, int, int | None]] = [(0.0, next(ids), s, -1, None) for s in range(rules.slots)]
-    heapq.heapify(events)
-    standings: list[Standing] = []
-    courses, quality = list(courses), _draw_quality(courses, generator)
-    begun = pruned = 0
-    spent = disk = end = 0.0
-    while events:
-        now, _, slot, trial, epoch = heapq.heappop(events)
-        if epoch is None:
-            if begun >= len(courses) or _is_spent(rules, spent, now):
-                continue
-            trial, epoch, begun = begun, 0, begun + 1
-            if rules.unlearned is not None and trial >= rules.unlearned and generator.random() < _LIKENESS:
-                good = _one_of_the_good(quality[:trial], generator)
-                courses[trial] = courses[good]
-                quality[trial] = _INHERITED * quality[good] + math.sqrt(1 - _INHERITED**2) * quality[trial]
-            now, spent, disk = now + courses[trial].begin, spent + courses[trial].begin, disk + courses[trial].disk
-        else:
-            end = max(end, now)
-        course = courses[trial]
-        rungs = rung_epochs(rules.rungs, course.epochs)
-        over = epoch >= course.epochs or (epoch in rungs and _is_spent(rules, spent, now))
-        if epoch in rungs and not over and rules.keep is not None:
-            value = quality[trial] + _NOISE * generator.standard_normal()
-            own = Standing(course.family, rungs[epoch], (value,))
-            falls = should_prune(standings, own, directions=("maximize",), keep=rules.keep, quota=rules.quota)
-            over = falls and trial >= rules.whole
-            pruned += over
-            standings.append(own)
-        if over:
-            heapq.heappush(events, (now, next(ids), slot, -1, None))
-            continue
-        then = min([each for each in rungs if each > epoch], default=course.epochs)
-        trained = (then - epoch) * course.epoch
+    return _Sweep(list(courses), rules, generator).run()
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """A sweep on its way.
+
+    Attributes:
+        quality: how good each trial is within its family, in standard deviations.
+        standings: (rung, family) -> who stood where.
+        changed: of these, where somebody came since nobody there was to go on.
+        stopped: trial -> the rung that stopped it.
+        begun, spent, disk: trials, seconds of workers, bytes so far.
+    """
+
+    courses: list[Course]
+    rules: Rules
+    generator: np.random.Generator
+    quality: NDArray[np.float64] = field(init=False)
+    standings: dict[tuple[int, str], list[tuple[int, Standing]]] = field(default_factory=dict)
+    changed: set[tuple[int, str]] = field(default_factory=set)
+    stopped: dict[int, int] = field(default_factory=dict)
+    begun: int = 0
+    spent: float = 0.0
+    disk: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.quality = _draw_quality(self.courses, self.generator)
+
+    def run(self) -> Run:
+        """From its begin to its end."""
+        # (when, tie, trial, the epoch that it has reached then)
+        events: list[tuple[float, int, int, int]] = []
+        ties, free, now = itertools.count(), self.rules.slots, 0.0
+        while True:
+            while free and not self._is_spent(now) and (turn := self._next()) is not None:
+                trial, epoch = turn
+                ends = now + self._pay(self.courses[trial].begin) + self._train(trial, epoch)
+                heapq.heappush(events, (ends, next(ties), trial, self._stage(trial, epoch)))
+                free -= 1
+            if not events:
+                return Run(now, self.spent, self.disk, self.begun, len(self.stopped))
+            now, _, trial, epoch = heapq.heappop(events)
+            if self._ends(trial, epoch, now):
+                free += 1
+            else:
+                ends = now + self._train(trial, epoch)
+                heapq.heappush(events, (ends, next(ties), trial, self._stage(trial, epoch)))
+
+    def _next(self) -> tuple[int, int] | None:
+        """The trial that begins or goes on, and after which epoch; None where none is left."""
+        new = self.begun < len(self.courses)
+        if (promoted := self._promoted(least=0 if new else 1)) is not None:
+            rung = self.stopped.pop(promoted)
+            self.disk += self.courses[promoted].disk  # it goes on in a folder of its own
+            return promoted, next(epoch for epoch, place in self._rungs(promoted).items() if place == rung)
+        if not new:
+            return None
+        self.begun += 1
+        self._learn(self.begun - 1)
+        self.disk += self.courses[self.begun - 1].disk
+        return self.begun - 1, 0
+
+    def _promoted(self, *, least: int) -> int | None:
+        """The trial to go on with, of those that a rung stopped."""
+        if self.rules.keep is None:
+            return None
+        for place in sorted(self.standings if least else self.changed, reverse=True):
+            here = self.standings[place]
+            found = find_promotion(here, self.stopped, directions=("maximize",), keep=self.rules.keep, least=least)
+            if found is not None:
+                return found
+            self.changed.discard(place)
+        return None
+
+    def _learn(self, trial: int) -> None:
+        """Let a trial be like one of the good ones, where the sampler has learned of them."""
+        unlearned = self.rules.unlearned
+        if unlearned is not None and trial >= unlearned and self.generator.random() < _LIKENESS:
+            good = _one_of_the_good(self.quality[:trial], self.generator)
+            self.courses[trial] = self.courses[good]
+            own = math.sqrt(1 - _INHERITED**2) * self.quality[trial]
+            self.quality[trial] = _INHERITED * self.quality[good] + own
+
+    def _rungs(self, trial: int) -> dict[int, int]:
+        return rung_epochs(self.rules.rungs, self.courses[trial].epochs)
+
+    def _stage(self, trial: int, epoch: int) -> int:
+        """The next rung of a trial, or its end."""
+        return min([each for each in self._rungs(trial) if each > epoch], default=self.courses[trial].epochs)
+
+    def _train(self, trial: int, epoch: int) -> float:
+        """How long a trial takes from an epoch to its next rung or its end, in seconds."""
+        course, then = self.courses[trial], self._stage(trial, epoch)
+        count, trained = then - epoch, (then - epoch) * course.epoch
+        scored = sum(epoch < each <= then for each in {*scored_epochs(self._rungs(trial)), course.epochs})
         # A checkpoint where it is scored, and others in between for a share of the time.
-        took = trained + course.scored + min((then - epoch) * course.saved, course.saved + CHECKPOINT_COST * trained)
-        spent, disk = spent + took, disk + (then - epoch) * 2 * RECORD_BYTES
-        heapq.heappush(events, (now + took, next(ids), slot, trial, then))
-    return Run(end, spent, disk, begun, pruned)
+        saved = min(count * course.saved, scored * course.saved + CHECKPOINT_COST * trained)
+        self.disk += count * 2 * RECORD_BYTES
+        return self._pay(trained + scored * course.scored + saved)
+
+    def _pay(self, seconds: float) -> float:
+        self.spent += seconds
+        return seconds
+
+    def _ends(self, trial: int, epoch: int, now: float) -> bool:
+        """Whether a trial is at its end, or stops on its rung: there were better ones, or the budget is spent."""
+        rungs = self._rungs(trial)
+        if epoch not in rungs or self._is_spent(now):
+            return True
+        keep = self.rules.keep
+        if keep is None:
+            return False
+        value = self.quality[trial] + _NOISE * self.generator.standard_normal()
+        own = Standing(self.courses[trial].family, rungs[epoch], (value,))
+        here = self.standings.setdefault((own.rung, own.family), [])
+        others = [standing for _, standing in here]
+        falls = should_prune(others, own, directions=("maximize",), keep=keep, quota=self.rules.quota)
+        here.append((trial, own))
+        self.changed.add((own.rung, own.family))
+        if falls and trial >= self.rules.whole:
+            self.stopped[trial] = rungs[epoch]
+        return trial in self.stopped
+
+    def _is_spent(self, now: float) -> bool:
+        budget, rules = self.rules.budget, self.rules
+        used = (
+            (budget.hours, rules.cores * self.spent),
+            (budget.gpu_hours, rules.gpu * self.spent),
+            (budget.wall, now),
+        )
+        return any(seconds >= 3600 * (limit or math.inf) for limit, seconds in used)
 
 
 def _draw_quality(courses: Sequence[Course], generator: np.random.Generator) -> NDArray[np.float64]:
@@ -135,9 +226,3 @@ def _one_of_the_good(quality: NDArray[np.float64], generator: np.random.Generato
     """One of the best trials so far."""
     good = np.argsort(-quality)[: math.ceil(_GOOD * len(quality))]
     return int(generator.choice(good))
-
-
-def _is_spent(rules: Rules, spent: float, now: float) -> bool:
-    budget = rules.budget
-    used = ((budget.hours, rules.cores * spent), (budget.gpu_hours, rules.gpu * spent), (budget.wall, now))
-    return any(seconds >= 3600 * (limit or math.inf) for limit, seconds in used)
