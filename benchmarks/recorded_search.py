@@ -15,7 +15,7 @@ from learning_curves import Recording
 from mrisynth.search.domains import Domain, Range, encode
 from mrisynth.search.grid import grid_points
 from mrisynth.search.outcome import Outcome
-from mrisynth.search.pruning import Direction, Standing, find_promotion, rung_epochs, scored_epochs, should_prune
+from mrisynth.search.pruning import Direction, Promotions, Standing, rung_epochs, scored_epochs, should_prune
 from mrisynth.search.sampler import SeededSampler
 from mrisynth.search.settings import SamplerName
 from mrisynth.search.space import load_space
@@ -178,8 +178,12 @@ class Replay:
     workers: int = 1
     done: Callable[[Search], bool] = lambda _: False
     search: Search = field(default_factory=Search)
-    standings: list[tuple[int, Standing]] = field(default_factory=list)
+    standings: dict[tuple[int, str], list[tuple[int, Standing]]] = field(default_factory=dict)
     stopped: dict[int, int] = field(default_factory=dict)
+    promotions: Promotions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.promotions = Promotions(tuple(self.objectives.values()), self.rule.keep)
 
     def run(self) -> Search:
         events, free, now = list[tuple[float, int, int]](), self.workers, 0.0
@@ -205,11 +209,11 @@ class Replay:
 
     def _next(self) -> tuple[int, int] | None:
         """The trial that begins or goes on, and after which epoch."""
-        trial = self._promotable(least=0)
+        trial = self.promotions.find(self.standings, self.stopped)
         if trial is None and (point := self.source.ask()) is not None:
             self.search.order.append(point)
             return len(self.search.order) - 1, 0
-        trial = self._promotable(least=1) if trial is None else trial
+        trial = self.promotions.find(self.standings, self.stopped, least=1) if trial is None else trial
         if trial is None:
             return None
         epochs = {rung: epoch for epoch, rung in self._rungs.items()}
@@ -218,10 +222,6 @@ class Replay:
             self.search.passed.add(self.search.order[trial])
         self.source.go_on(trial)
         return trial, epochs[rung]
-
-    def _promotable(self, *, least: int) -> int | None:
-        directions = tuple(self.objectives.values())
-        return find_promotion(self.standings, self.stopped, directions=directions, keep=self.rule.keep, least=least)
 
     @property
     def _rungs(self) -> dict[int, int]:
@@ -245,14 +245,15 @@ class Replay:
         rung = self._rungs[epoch]
         seen = [each for each in scored_epochs(self._rungs) if each <= epoch]
         own = Standing("all" if self.rule.pooled else curve.family, rung, curve.best(seen, self.objectives))
+        here = self.standings.setdefault((rung, own.family), [])
         pruned = should_prune(
-            [standing for _, standing in self.standings],
+            [standing for _, standing in here],
             own,
             directions=tuple(self.objectives.values()),
             keep=self.rule.keep,
             quota=self.rule.quota,
         )
-        self.standings.append((trial, own))
+        here.append((trial, own))
         self.source.stand(trial, own, epoch=epoch, pruned=pruned)
         if pruned:
             self.stopped[trial] = rung

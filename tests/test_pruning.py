@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrisynth.search.pruning import (
+    Promotions,
     Standing,
     crowding_distances,
-    find_promotion,
     leaders,
     non_dominated,
     rung_epochs,
@@ -153,8 +153,8 @@ def test_a_study_that_stored_the_first_objective_alone_goes_on_by_it():
 
 
 def find(values: dict[int, float], stopped: dict[int, int], *, keep: float = 1 / 3, least: int = 0) -> int | None:
-    standings = [(number, Standing("cnn", 0, (value,))) for number, value in values.items()]
-    return find_promotion(standings, stopped, directions=UP, keep=keep, least=least)
+    standings = {(0, "cnn"): [(number, Standing("cnn", 0, (value,))) for number, value in values.items()]}
+    return Promotions(UP, keep).find(standings, stopped, least=least)
 
 
 def test_one_that_stopped_goes_on_when_it_is_among_the_best():
@@ -165,21 +165,37 @@ def test_one_that_stopped_goes_on_when_it_is_among_the_best():
     assert find({0: 5.0, 1: 4.0, 2: 6.0, 3: 1.0, 4: 1.0, 5: 1.0}, {0: 0, 1: 0}) == 0
 
 
+def test_asked_again_as_trials_come_it_finds_what_it_would_find_anew():
+    draw, here, stopped, promotions = random.Random(0), [], {}, Promotions(UP, 0.3)
+    found = 0
+    for number in range(200):
+        here.append((number, stand(draw.random())[0]))
+        stopped[number] = 0
+        while (one := promotions.find({(0, "cnn"): here}, stopped)) is not None:
+            assert one == Promotions(UP, 0.3).find({(0, "cnn"): here}, stopped)
+            del stopped[one]
+            found += 1
+        assert Promotions(UP, 0.3).find({(0, "cnn"): here}, stopped) is None
+    assert found >= 60
+
+
 def test_in_the_end_one_of_each_family_goes_on():
-    standings = [(0, stand(1.0)[0]), (1, stand(2.0)[0]), (2, stand(0.5, family="gan")[0])]
-    stopped = {0: 0, 1: 0, 2: 0}
-    for expected in (1, 2):
-        assert find_promotion(standings, stopped, directions=UP, keep=0.1, least=1) == expected
+    places = {(0, "cnn"): list(enumerate(stand(1.0, 2.0))), (0, "gan"): [(2, stand(0.5, family="gan")[0])]}
+    stopped, promotions = {0: 0, 1: 0, 2: 0}, Promotions(UP, 0.1)
+    assert promotions.find(places, stopped) is None
+    for expected in (2, 1):
+        assert promotions.find(places, stopped, least=1) == expected
         del stopped[expected]
-    assert find_promotion(standings, stopped, directions=UP, keep=0.1, least=1) is None
+    assert promotions.find(places, stopped, least=1) is None
 
 
 def test_who_stopped_on_a_higher_rung_goes_on_first():
-    standings = [(number, stand(float(number))[0]) for number in range(9)]
-    standings += [(number, stand(float(number), rung=1)[0]) for number in (6, 7, 8)]
+    first = list(enumerate(stand(*map(float, range(9)))))
+    second = list(zip((6, 7, 8), stand(6.0, 7.0, 8.0, rung=1), strict=True))
+    places = {(0, "cnn"): first, (1, "cnn"): second}
     stopped = dict.fromkeys(range(6), 0) | {6: 1, 7: 1, 8: 1}
-    assert find_promotion(standings, stopped, directions=UP, keep=0.5) == 8
-    assert find_promotion(standings, {5: 0, 6: 1, 7: 1}, directions=UP, keep=0.5) == 5
+    assert Promotions(UP, 0.5).find(places, stopped) == 8
+    assert Promotions(UP, 0.5).find(places, {5: 0, 6: 1, 7: 1}) == 5
 
 
 @given(st.lists(st.tuples(few, st.booleans()), max_size=12), st.sampled_from([0.1, 1 / 3, 0.9]))

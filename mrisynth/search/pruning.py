@@ -6,13 +6,15 @@ every decision comes from the values that the study holds, and so survives every
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Direction = Literal["maximize", "minimize"]
+Place = tuple[int, str]
+"""A rung, and the family that is compared there."""
 Costs = NDArray[np.float64]
 """Standings as rows, objectives as columns; less is better."""
 
@@ -62,7 +64,7 @@ def should_prune(
 
     It goes on if it is among the first `quota` of its family that reach the rung, or among the best `keep` of those
     that have reached it, itself counted, rounded down; equal ones go on together. One that stops may go on later
-    (`find_promotion`): while there are too few to compare, all do.
+    (`Promotions`): while there are too few to compare, all do.
 
     Args:
         others: where all other trials stand, whatever became of them.
@@ -79,38 +81,46 @@ def should_prune(
     return 0 not in leaders([own, *rivals], _share(len(rivals) + 1, keep), directions=directions)
 
 
-def find_promotion(
-    standings: Iterable[tuple[int, Standing]],
-    stopped: Mapping[int, int],
-    *,
-    directions: Sequence[Direction],
-    keep: float,
-    least: int = 0,
-) -> int | None:
-    """The trial to go on with of those that stopped on their rung: by now it is among the best there.
+@dataclass(slots=True)
+class Promotions:
+    """Finds the trials to go on with of those that stopped on their rung: by now they are among the best there.
 
     This and `should_prune` together are asynchronous successive halving (ASHA: Li et al., "A system for massively
-    parallel hyperparameter tuning", MLSys 2020), within each family.
+    parallel hyperparameter tuning", MLSys 2020), within each family. It is asked again and again as trials come to the
+    rungs, and looks only where something has changed.
 
-    Args:
-        standings: the number of a trial and where it stands, for every rung that it reached.
-        stopped: number -> the rung on which a trial stopped, of those that may go on.
+    Attributes:
         directions: which values are better, for each objective.
         keep: the fraction that goes on, in (0, 1).
-        least: how many of each family go on from each rung, however few have reached it.
-
-    Returns:
-        Its number: one on a higher rung before one on a lower, then the one that began first. None if none may.
     """
-    rungs: dict[tuple[int, str], list[tuple[int, Standing]]] = {}
-    for number, standing in standings:
-        rungs.setdefault((standing.rung, standing.family), []).append((number, standing))
-    found: list[tuple[int, int]] = []
-    for (rung, _), members in rungs.items():
-        count = max(_share(len(members), keep), least)
-        best = leaders([standing for _, standing in members], count, directions=directions)
-        found += [(-rung, members[index][0]) for index in best if stopped.get(members[index][0]) == rung]
-    return min(found)[1] if found else None
+
+    directions: Sequence[Direction]
+    keep: float
+    _nobody: dict[Place, tuple[int, int, int]] = field(default_factory=dict)
+
+    def find(
+        self, standings: Mapping[Place, Sequence[tuple[int, Standing]]], stopped: Mapping[int, int], *, least: int = 0
+    ) -> int | None:
+        """The trial to go on with: on the highest rung where there is one, the one that began first.
+
+        Args:
+            standings: (rung, family) -> the number of each trial that has reached the rung, and where it stands there.
+            stopped: number -> the rung on which a trial stopped, of those that may go on.
+            least: how many of each family go on from each rung, however few have reached it.
+        """
+        waiting: dict[Place, list[int]] = {}
+        for place, members in standings.items():
+            waiting[place] = [at for at, (number, _) in enumerate(members) if stopped.get(number) == place[0]]
+        for place in sorted(standings, reverse=True):
+            members, state = standings[place], (len(standings[place]), len(waiting[place]), least)
+            if not waiting[place] or self._nobody.get(place) == state:
+                continue
+            count = max(_share(len(members), self.keep), least)
+            best = leaders([standing for _, standing in members], count, directions=self.directions)
+            if found := [members[at][0] for at in waiting[place] if at in best]:
+                return min(found)
+            self._nobody[place] = state
+        return None
 
 
 def _share(count: int, keep: float) -> int:

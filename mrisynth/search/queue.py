@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from mrisynth.search.judge import LiveTrial
 from mrisynth.search.plan import Plan
+from mrisynth.search.pruning import Promotions
 from mrisynth.search.study import (
     ask,
     counted_trials,
+    find_promotion,
     infeasible_in_a_row,
     is_asked_for,
     is_exhausted,
-    promotable,
     promote,
     waiting_trials,
 )
@@ -40,6 +41,11 @@ class Queue:
     study: optuna.Study
     plan: Plan
     _said_so: bool = False
+    _promotions: Promotions | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.plan.keep is not None:
+            self._promotions = Promotions(tuple(self.plan.objectives.values()), self.plan.keep)
 
     def may_begin(self, live: Collection[LiveTrial], is_spent: Callable[[], bool], say: Callable[[str], None]) -> bool:
         """Whether a retry waits, a stopped trial may go on, or the budget allows for another trial and there is one.
@@ -99,11 +105,9 @@ class Queue:
         self, trials: list[FrozenTrial], live: Collection[LiveTrial], say: Callable[[str], None]
     ) -> int | None:
         """The trial that a rung stopped and that may go on by now; in the end one of each family at least."""
-        if self.plan.keep is None:
+        if self._promotions is None:
             return None
-        directions = tuple(self.plan.objectives.values())
-        least = 0 if self._is_new_left(trials, live, say) else 1
-        return promotable(trials, directions=directions, keep=self.plan.keep, least=least)
+        return find_promotion(self._promotions, trials, least=0 if self._is_new_left(trials, live, say) else 1)
 
     def _suggests_nothing(self, trials: list[FrozenTrial], say: Callable[[str], None]) -> bool:
         """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.errors import InvalidInputError
 from mrisynth.search.outcome import CUT, Outcome
-from mrisynth.search.pruning import Direction, Standing, find_promotion
+from mrisynth.search.pruning import Direction, Promotions, Standing
 from mrisynth.search.storage.claim import STUDY
 from mrisynth.search.storage.database import JOURNAL
 from mrisynth.search.storage.door import open_storage
@@ -171,10 +171,14 @@ def queue_retries(study: optuna.Study, kinds: Collection[str] = (), trials: Coll
     return [trial.number for trial in chosen]
 
 
-def promotable(
-    trials: Sequence[FrozenTrial], *, directions: Sequence[Direction], keep: float, least: int = 0
-) -> int | None:
-    """The trial that a rung stopped and that may go on by now (`pruning.find_promotion`); None if there is none."""
+def find_promotion(promotions: Promotions, trials: Sequence[FrozenTrial], *, least: int) -> int | None:
+    """The trial that a rung stopped and that may go on by now; None if there is none.
+
+    Args:
+        promotions: asked before for the same study.
+        trials: all trials.
+        least: how many of each family go on from each rung, however few have reached it.
+    """
     repeated = _repeated(trials)
     stopped = {
         trial.number: max(rung for rung, _ in _rungs(trial))
@@ -183,8 +187,11 @@ def promotable(
     }
     if not stopped:
         return None
-    reached = ((trial.number, standing) for trial in trials for _, standing in _rungs(trial))
-    return find_promotion(reached, stopped, directions=directions, keep=keep, least=least)
+    reached: dict[tuple[int, str], list[tuple[int, Standing]]] = {}
+    for trial in trials:
+        for rung, standing in _rungs(trial):
+            reached.setdefault((rung, standing.family), []).append((trial.number, standing))
+    return promotions.find(reached, stopped, least=least)
 
 
 def promote(study: optuna.Study, number: int) -> int:

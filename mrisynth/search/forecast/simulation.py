@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrisynth.search.forecast.costs import RECORD_BYTES, Course
-from mrisynth.search.pruning import Standing, find_promotion, rung_epochs, scored_epochs, should_prune
+from mrisynth.search.pruning import Promotions, Standing, rung_epochs, scored_epochs, should_prune
 from mrisynth.search.settings import Budget
 from mrisynth.training.trial import CHECKPOINT_COST
 
@@ -86,7 +86,6 @@ class _Sweep:
     Attributes:
         quality: how good each trial is within its family, in standard deviations.
         standings: (rung, family) -> who stood where.
-        changed: of these, where somebody came since nobody there was to go on.
         stopped: trial -> the rung that stopped it.
         begun, spent, disk: trials, seconds of workers, bytes so far.
     """
@@ -96,7 +95,7 @@ class _Sweep:
     generator: np.random.Generator
     quality: NDArray[np.float64] = field(init=False)
     standings: dict[tuple[int, str], list[tuple[int, Standing]]] = field(default_factory=dict)
-    changed: set[tuple[int, str]] = field(default_factory=set)
+    promotions: Promotions = field(init=False)
     stopped: dict[int, int] = field(default_factory=dict)
     begun: int = 0
     spent: float = 0.0
@@ -104,6 +103,7 @@ class _Sweep:
 
     def __post_init__(self) -> None:
         self.quality = _draw_quality(self.courses, self.generator)
+        self.promotions = Promotions(("maximize",), self.rules.keep or 0.0)
 
     def run(self) -> Run:
         """From its begin to its end."""
@@ -128,7 +128,8 @@ class _Sweep:
     def _next(self) -> tuple[int, int] | None:
         """The trial that begins or goes on, and after which epoch; None where none is left."""
         new = self.begun < len(self.courses)
-        if (promoted := self._promoted(least=0 if new else 1)) is not None:
+        promoted = self.promotions.find(self.standings, self.stopped, least=0 if new else 1)
+        if promoted is not None:
             rung = self.stopped.pop(promoted)
             self.disk += self.courses[promoted].disk  # it goes on in a folder of its own
             return promoted, next(epoch for epoch, place in self._rungs(promoted).items() if place == rung)
@@ -138,18 +139,6 @@ class _Sweep:
         self._learn(self.begun - 1)
         self.disk += self.courses[self.begun - 1].disk
         return self.begun - 1, 0
-
-    def _promoted(self, *, least: int) -> int | None:
-        """The trial to go on with, of those that a rung stopped."""
-        if self.rules.keep is None:
-            return None
-        for place in sorted(self.standings if least else self.changed, reverse=True):
-            here = self.standings[place]
-            found = find_promotion(here, self.stopped, directions=("maximize",), keep=self.rules.keep, least=least)
-            if found is not None:
-                return found
-            self.changed.discard(place)
-        return None
 
     def _learn(self, trial: int) -> None:
         """Let a trial be like one of the good ones, where the sampler has learned of them."""
@@ -195,7 +184,6 @@ class _Sweep:
         others = [standing for _, standing in here]
         falls = should_prune(others, own, directions=("maximize",), keep=keep, quota=self.rules.quota)
         here.append((trial, own))
-        self.changed.add((own.rung, own.family))
         if falls and trial >= self.rules.whole:
             self.stopped[trial] = rungs[epoch]
         return trial in self.stopped
