@@ -175,23 +175,30 @@ def _count_before(points: Costs, counts: NDArray[np.int64], enough: int) -> NDAr
         enough: from where on it does not matter.
     """
     before = np.full(len(points), enough)
-    left, passed = np.arange(len(points)), 0
-    while len(left) and passed < enough:
-        front = left[non_dominated(points[left])]
+    dominates, passed = _dominance(points), 0
+    above = dominates.sum(axis=0)  # by how many of those that are left each point is dominated
+    while passed < enough and (above == 0).any():
+        front = np.flatnonzero(above == 0)
         distances = crowding_distances(points[front])
-        farther = (distances[:, None] < distances[None]) @ counts[front]
-        before[front] = passed + farther
+        before[front] = passed + (distances[:, None] < distances[None]) @ counts[front]
         passed += int(counts[front].sum())
-        left = np.setdiff1d(left, front)
+        above -= dominates[front].sum(axis=0)
+        above[front] = -1
     return before
 
 
 def non_dominated(costs: Costs) -> NDArray[np.bool_]:
     """Which of some points no other one dominates, that is: as good in everything and better in something."""
-    as_good = (costs[:, None] <= costs[None]).all(axis=2)
-    better = (costs[:, None] < costs[None]).any(axis=2)
-    dominates = as_good & better
-    return np.asarray(~dominates.any(axis=0))
+    return np.asarray(~_dominance(costs).any(axis=0))
+
+
+def _dominance(costs: Costs) -> NDArray[np.bool_]:
+    """Whether each point (rows) dominates each other one (columns)."""
+    as_good, better = (np.full((len(costs), len(costs)), start) for start in (True, False))
+    for column in costs.T:  # ten times as fast as all at once
+        as_good &= column[:, None] <= column[None]
+        better |= column[:, None] < column[None]
+    return np.asarray(as_good & better)
 
 
 def crowding_distances(costs: Costs) -> NDArray[np.float64]:
