@@ -69,7 +69,7 @@ def compare(name: str, folder: Path, store: Path, concurrent: int, seed: int) ->
 
     began = time.perf_counter()
     space = parse_space(SPACES[name], f"{name}.yaml")
-    found = forecast(space, store=store, max_concurrent=concurrent, progress=lambda _: None)
+    found = forecast(space, store=store, seed=seed, max_concurrent=concurrent, progress=lambda _: None)
     probing = time.perf_counter() - began
     (folder / f"{name}.yaml").write_text(SPACES[name], encoding="utf-8")
     arguments = [str(folder / f"{name}.yaml"), "--data", str(store), "--results", str(folder / "results")]

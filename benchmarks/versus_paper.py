@@ -4,7 +4,7 @@ One sweep: the paper's systems first, exactly as published but for epochs and pa
 `everything` with as many epochs and patches. Compared are the best published trial and the best found one, chosen by
 their psnr on the validation subjects; there, and on test subjects that neither has seen, subject by subject.
 
-    python benchmarks/versus_paper.py --out benchmarks/out/versus [--epochs 6] [--per-subject 60] [--trials 40]
+    python benchmarks/versus_paper.py --out benchmarks/out/versus [--epochs 6] [--per-subject 40] [--trials 36]
 
 The phantoms, the store and the sweep lie in that folder; called again, it goes on where it was. The two systems with a
 perceptual loss need VGG16's weights and are left out.
@@ -30,11 +30,11 @@ SPLITS = ("train", "validation", "test")
 METRICS = {"psnr": "maximize", "ssim": "maximize", "mae": "minimize"}
 
 
-def make_store(out: Path, subjects: int) -> Path:
+def make_store(out: Path, subjects: int, size: tuple[int, int, int]) -> Path:
     """Prepared phantoms, a third of them each for training, validation and test."""
     store = out / "store"
     if not (store / "cohort.json").exists():
-        pairs = read_pairs(make_cohort(out / "scans", subjects=subjects, size=(96, 112, 96), seed=5, jobs=2))
+        pairs = read_pairs(make_cohort(out / "scans", subjects=subjects, size=size, seed=5, jobs=2))
         splits = {pair.subject: SPLITS[place % len(SPLITS)] for place, pair in enumerate(pairs)}
         prepare(pairs, store, config=PreparationConfig(), splits=splits, seed=0, workers=Workers(2))
     return store
@@ -73,13 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--per-subject", type=int, default=60, help="patches of a training subject")
-    parser.add_argument("--trials", type=int, default=40, help="trials of the search, after the published ones")
-    parser.add_argument("--subjects", type=int, default=21)
+    parser.add_argument("--per-subject", type=int, default=40, help="patches of a training subject")
+    parser.add_argument("--trials", type=int, default=36, help="trials of the search, after the published ones")
+    parser.add_argument("--subjects", type=int, default=12)
+    parser.add_argument("--size", type=int, nargs=3, default=(80, 96, 40), help="of a phantom, in high-field voxels")
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
     options: Any = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    store = make_store(options.out, options.subjects)
+    store = make_store(options.out, options.subjects, tuple(options.size))
     words: list[Any] = [
         "sweep",
         write_space(options.out, options),
@@ -88,13 +89,17 @@ def main() -> None:
         "--results",
         options.out / "results",
     ]
-    settings = (f"epochs={options.epochs}", f"patches.per_subject={options.per_subject}", "forest.patches=60")
+    settings = (
+        f"epochs={options.epochs}",
+        f"patches.per_subject={options.per_subject}",
+        f"forest.patches={options.per_subject}",
+    )
     words += [word for setting in settings for word in ("--set", setting)]
     mrisynth(*words, "--name", "versus", "--or-resume")
     sweep = options.out / "results" / "versus"
     trials = [row for row in json.loads(mrisynth("top", sweep, "--json"))["trials"] if row["outcome"] == "completed"]
     published = next(row for row in trials if row["name"])
-    found = next(row for row in trials if not row["name"])
+    found = next(row for row in trials if row["name"] is None)
     print(
         f"{len(trials)} completed; best published: {published['name']}; best found: trial {found['trial']}, "
         f"{found['config']['generator']}"

@@ -42,7 +42,7 @@ RUNS = 40
 UNSURE = 0.12
 """What a probe may be wrong by, as a standard deviation of its logarithm: the machine is never quite the same."""
 
-RAY_STARTS = (10.0, 15.0)
+RAY_STARTS = (7.0, 11.0)
 """What Ray and its first workers take to start and stop, in seconds by the clock of an idle machine (two cores), and in
 processor time of all its processes. On a busy machine it takes as much longer as a probe takes to begin."""
 

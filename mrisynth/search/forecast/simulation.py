@@ -24,7 +24,7 @@ _NOISE = 0.5
 _GOOD = 0.1
 """The share of the trials so far that TPE takes for the good ones."""
 
-_LIKENESS, _INHERITED = 0.9, 0.9
+_LIKENESS, _INHERITED = 0.5, 0.9
 """How many of the trials that it suggests are like one of them, and how much of their quality they then have."""
 
 _COSTLY = 0.3
