@@ -30,17 +30,19 @@ def test_it_shows_every_trial_as_it_ended(tmp_path, storage, objectives, request
     plan = make_plan(tmp_path, objectives=objectives, rungs=(0.25,), keep=0.5)
     conductor = open_conductor(sweep, plan, storage=storage)
     Executor(conductor).run()
-    ends = {**outcomes(sweep), 6: "rejected", 7: "lost", 8: "running"}
-    for number in (6, 7, 8):
+    ended = outcomes(sweep)
+    rejected, lost, running = range(len(ended), len(ended) + 3)
+    ends = {**ended, rejected: "rejected", lost: "lost", running: "running"}
+    for number in (rejected, lost, running):
         suggest_stub(conductor.study.ask())
         if ends[number] != "running":
-            tell(conductor.study, number, Outcome(ends[number], "", "diverged" if number == 6 else "worker"))
+            tell(conductor.study, number, Outcome(ends[number], "", "diverged" if number == rejected else "worker"))
     assert {"completed", "pruned"} <= set(ends.values())
     url = {"journal": sweep.journal, "sqlite": f"sqlite:///{sweep.journal.parent / 'study.db'}"}.get(storage, storage)
     trials = shown_by_dashboard(url)["trials"]
     assert {trial["number"]: trial["state"] for trial in trials} == {number: SHOWN[end] for number, end in ends.items()}
-    (lost,) = (trial for trial in trials if trial["number"] == 7)
-    assert {note["key"]: note["value"] for note in lost["user_attrs"]} == {"seconds": "0.0", "outcome": "lost: worker"}
+    (shown,) = (trial for trial in trials if trial["number"] == lost)
+    assert {note["key"]: note["value"] for note in shown["user_attrs"]} == {"seconds": "0.0", "outcome": "lost: worker"}
 
 
 def shown_by_dashboard(storage):

@@ -39,7 +39,7 @@ from mrisynth.search.storage.claim import claim, study_name
 from mrisynth.search.storage.database import JOURNAL, is_shared, parse_storage
 from mrisynth.search.storage.door import open_storage
 from mrisynth.search.storage.outage import LASTS, Patience, StorageLostError, persist, wait_for_room
-from mrisynth.search.study import open_study, outcome_kind, queue_retries
+from mrisynth.search.study import continued_trials, open_study, outcome_kind, queue_retries
 from mrisynth.search.weights import check_weights
 from mrisynth.training.config import TrialConfig, json_schema
 from mrisynth.training.metrics import METRICS
@@ -342,9 +342,9 @@ def _finish(search: Search, conductor: Conductor, lease: Lease) -> SweepOutcome:
 
 
 def count_outcomes(study: optuna.Study) -> dict[str, int]:
-    """Outcome -> how many trials ended so; one that another went on with ended as that did."""
+    """Outcome -> how many trials ended so; one that a rung stopped and another went on with ended as that did."""
     trials = study.get_trials(deepcopy=False)
-    continued = {trial.user_attrs.get("retry_of") for trial in trials}
+    continued = continued_trials(trials)
     kinds = [kind for trial in trials if (kind := outcome_kind(trial)) and trial.number not in continued]
     return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 

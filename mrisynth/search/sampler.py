@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mrisynth.files import digest
 from mrisynth.search.settings import SamplerName
+from mrisynth.search.study import continued_trials
 
 POPULATION = 20
 """Completed trials of a generation of NSGA-II: few, because a sweep completes dozens rather than thousands."""
@@ -170,7 +171,7 @@ class _Among:
 
     def _get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
         trials = self._study._get_trials(*arguments, **options)
-        gone_on = {trial.user_attrs.get("retry_of") for trial in trials}
+        gone_on = continued_trials(trials)
         return [trial for trial in trials if self._paths <= trial.params.keys() and trial.number not in gone_on]
 
 

@@ -213,6 +213,12 @@ def outcome_kind(trial: FrozenTrial) -> str | None:
     return outcome.split(":")[0] if outcome is not None and trial.state.is_finished() else None
 
 
+def continued_trials(trials: Sequence[FrozenTrial]) -> set[int]:
+    """The trials that a rung stopped and that others go on with."""
+    others = {trial.user_attrs.get("retry_of") for trial in trials}
+    return {trial.number for trial in trials if trial.number in others and outcome_kind(trial) == "pruned"}
+
+
 def is_asked_for(study: optuna.Study, marks: Mapping[str, Any]) -> bool:
     """Whether a trial, by its user attributes, repeats another one on request: no budget of time ends that."""
     old = marks.get("retry_of")

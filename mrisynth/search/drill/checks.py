@@ -15,7 +15,7 @@ from mrisynth.results.store import SweepDirectory, TrialDirectory, read_events, 
 from mrisynth.search.drill.toy import begun_file
 from mrisynth.search.drill.toy_sweep import open_toy_study, read_toy_settings
 from mrisynth.search.outcome import STATES, Outcome, read_outcome
-from mrisynth.search.study import COUNTED, outcome_kind
+from mrisynth.search.study import COUNTED, continued_trials, outcome_kind
 
 
 def find_damage(sweep: SweepDirectory) -> list[str]:
@@ -114,11 +114,10 @@ def _index_damage(sweep: SweepDirectory, study: optuna.Study) -> Iterator[str]:
     stored = study.get_trials(deepcopy=False)
     if sorted(rows) != [trial.number for trial in stored]:
         yield f"the index has the trials {sorted(rows)}"
-    continued = {trial.user_attrs.get("retry_of") for trial in stored}
+    continued = continued_trials(stored)
     for trial in stored:
         row = rows.get(trial.number)
-        ended = outcome_kind(trial)
-        ended = "continued" if ended == "pruned" and trial.number in continued else ended
+        ended = "continued" if trial.number in continued else outcome_kind(trial)
         if row is not None and row["outcome"] != ended:
             yield f"the index says that trial {trial.number} is {row['outcome']}"
         names = study.user_attrs["objectives"]
