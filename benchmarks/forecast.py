@@ -64,6 +64,8 @@ def make_store(folder: Path) -> Path:
 
 def compare(name: str, folder: Path, store: Path, concurrent: int, seed: int) -> dict[str, Any]:
     """Forecast one sweep, run it, and put both beside each other."""
+    from mrisynth.results.index import read_index
+    from mrisynth.results.store import SweepDirectory
     from mrisynth.search.forecast.forecast import forecast
     from mrisynth.search.space import parse_space
 
@@ -85,7 +87,8 @@ def compare(name: str, folder: Path, store: Path, concurrent: int, seed: int) ->
         sys.exit(log.read_text(encoding="utf-8")[-3000:])
     root = folder / "results" / name
     wall = json.loads((root / "heartbeat.json").read_text(encoding="utf-8"))["ran"]
-    outcomes = [json.loads(path.read_text(encoding="utf-8"))["outcome"] for path in root.glob("trials/*/outcome.json")]
+    outcomes = read_index(SweepDirectory(root)).trials["outcome"].to_pylist()
+    ended = [outcome for outcome in outcomes if outcome != "continued"]
     took = {
         "seconds": wall,
         "cpu_seconds": sum(spent.values()),
@@ -94,7 +97,7 @@ def compare(name: str, folder: Path, store: Path, concurrent: int, seed: int) ->
     return {
         "sweep": name,
         "probing": probing,
-        "pruned": {"forecast": found.pruned, "took": outcomes.count("pruned"), "of": len(outcomes)},
+        "pruned": {"forecast": found.pruned, "took": ended.count("pruned"), "of": len(ended)},
         **{key: _beside(getattr(found, key), value) for key, value in took.items()},
         "load": os.getloadavg()[0],
     }
@@ -112,7 +115,7 @@ def _beside(forecast: Any, took: float) -> dict[str, float | bool]:
 
 def tell(row: dict[str, Any]) -> None:
     pruned = row["pruned"]
-    rungs = f"rungs stopped {pruned['took']} of {pruned['of']}, forecast {pruned['forecast']}"
+    rungs = f"rungs stopped {pruned['took']} of {pruned['of']} for good, forecast {pruned['forecast']}"
     print(f"\n{row['sweep']}: probed in {row['probing']:.0f} s; {rungs}; load average {row['load']:.1f}", flush=True)
     for key, title, factor, unit, within in (
         ("seconds", "clock", 1, "s", 0.25),

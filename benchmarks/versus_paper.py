@@ -4,7 +4,7 @@ One sweep: the paper's systems first, exactly as published but for epochs and pa
 `everything` with as many epochs and patches. Compared are the best published trial and the best found one, chosen by
 their psnr on the validation subjects; there, and on test subjects that neither has seen, subject by subject.
 
-    python benchmarks/versus_paper.py --out benchmarks/out/versus [--epochs 6] [--per-subject 40] [--trials 36]
+    python benchmarks/versus_paper.py --out benchmarks/out/versus [--epochs 8] [--per-subject 40] [--trials 36]
 
 The phantoms, the store and the sweep lie in that folder; called again, it goes on where it was. The two systems with a
 perceptual loss need VGG16's weights and are left out.
@@ -72,10 +72,10 @@ def scores(trial: Path, split: str) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--per-subject", type=int, default=40, help="patches of a training subject")
     parser.add_argument("--trials", type=int, default=36, help="trials of the search, after the published ones")
-    parser.add_argument("--subjects", type=int, default=12)
+    parser.add_argument("--subjects", type=int, default=18)
     parser.add_argument("--size", type=int, nargs=3, default=(80, 96, 40), help="of a phantom, in high-field voxels")
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
     options: Any = parser.parse_args()
@@ -97,7 +97,8 @@ def main() -> None:
     words += [word for setting in settings for word in ("--set", setting)]
     mrisynth(*words, "--name", "versus", "--or-resume")
     sweep = options.out / "results" / "versus"
-    trials = [row for row in json.loads(mrisynth("top", sweep, "--json"))["trials"] if row["outcome"] == "completed"]
+    ranked = json.loads(mrisynth("top", sweep, "-k", 10_000, "--json"))["trials"]
+    trials = [row for row in ranked if row["outcome"] == "completed"]
     published = next(row for row in trials if row["name"])
     found = next(row for row in trials if row["name"] is None)
     print(
