@@ -123,9 +123,10 @@ def draw(runs: dict[str, list[list[tuple[float, float]]]], limit: float, path: P
         )
         axes.plot(times[known], np.nanmedian(table[:, known], 0), color=colour, label=f"{arm}, median of {len(found)}")
     early = [value for found in runs.values() for steps in found if (value := best_at(steps, limit / 8)) is not None]
-    axes.set(
-        xlabel="seconds since the first suggestion", ylabel="best psnr so far, dB", ylim=(min(early, default=0), None)
-    )
+    last = [steps[-1][1] for steps in (*runs["random"], *runs["ours"]) if steps]
+    low, high = min(early, default=0.0), max(last, default=1.0)
+    axes.set(xlabel="seconds since the first suggestion", ylabel="best psnr so far, dB")
+    axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
 

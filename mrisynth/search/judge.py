@@ -133,7 +133,7 @@ class Judge:
         reached = " and ".join(f"{name} of {value:.4g}" for name, value in values.items())
         were, rank = ("was", "") if len(values) == 1 else ("were", " by non-dominated rank")
         best = f"among the best {self.plan.keep:.0%} of the {family} trials"
-        return f"after epoch {epoch} its {reached} {were} not {best}{rank}; it goes on should it come to be"
+        return f"after epoch {epoch} its {reached} {were} not {best}{rank} so far; it goes on if it is later"
 
     def _is_pruned(self, number: int, live: LiveTrial, *, epoch: int, values: Mapping[str, float]) -> bool:
         """The verdict on a rung: the stored one, or else a new one, which is stored together with the value."""
