@@ -165,17 +165,6 @@ def test_one_that_stopped_goes_on_when_it_is_among_the_best():
     assert find({0: 5.0, 1: 4.0, 2: 6.0, 3: 1.0, 4: 1.0, 5: 1.0}, {0: 0, 1: 0}) == 0
 
 
-def test_behind_the_first_rung_the_best_of_a_family_always_goes_on():
-    first, second = list(enumerate(stand(1.0, 2.0))), list(enumerate(stand(1.0, 2.0, rung=1)))
-    for (_, worse), (_, better), least in ((*first, None), (*second, 1)):
-        assert should_prune([], better, directions=UP, keep=0.4) == (least is None)
-        assert should_prune([better], worse, directions=UP, keep=0.4)
-        assert should_prune([worse], better, directions=UP, keep=0.4) == (least is None)
-        here = {(better.rung, "cnn"): [(0, worse), (1, better)]}
-        assert Promotions(UP, 0.4).find(here, {0: better.rung, 1: better.rung}) == least
-        assert Promotions(UP, 0.4).find(here, {0: better.rung}) is None
-
-
 def test_asked_again_as_trials_come_it_finds_what_it_would_find_anew():
     draw, here, stopped, promotions = random.Random(0), [], {}, Promotions(UP, 0.3)
     found = 0

@@ -64,8 +64,7 @@ def should_prune(
 
     It goes on if it is among the first `quota` of its family that reach the rung, or among the best `keep` of those
     that have reached it, itself counted, rounded down; equal ones go on together. One that stops may go on later
-    (`Promotions`): while there are too few to compare, all stop on the first rung. On the others the best one goes on
-    however few there are, so that each family soon has a trial that was trained to its end.
+    (`Promotions`): while there are too few to compare, all do.
 
     Args:
         others: where all other trials stand, whatever became of them.
@@ -79,7 +78,7 @@ def should_prune(
     rivals = [other for other in others if (other.family, other.rung) == (own.family, own.rung)]
     if len(rivals) < quota:
         return False
-    return 0 not in leaders([own, *rivals], _share(len(rivals) + 1, keep, rung=own.rung), directions=directions)
+    return 0 not in leaders([own, *rivals], _share(len(rivals) + 1, keep), directions=directions)
 
 
 @dataclass(slots=True)
@@ -116,7 +115,7 @@ class Promotions:
             members, state = standings[place], (len(standings[place]), len(waiting[place]), least)
             if not waiting[place] or self._nobody.get(place) == state:
                 continue
-            count = max(_share(len(members), self.keep, rung=place[0]), least)
+            count = max(_share(len(members), self.keep), least)
             best = leaders([standing for _, standing in members], count, directions=self.directions)
             if found := [members[at][0] for at in waiting[place] if at in best]:
                 return min(found)
@@ -124,9 +123,9 @@ class Promotions:
         return None
 
 
-def _share(count: int, keep: float, *, rung: int) -> int:
-    """How many of so many go on from a rung; but for the first rung, one at least."""
-    return max(math.floor(count * keep + 1e-9), min(rung, 1))
+def _share(count: int, keep: float) -> int:
+    """How many of so many go on."""
+    return math.floor(count * keep + 1e-9)
 
 
 def leaders(standings: Sequence[Standing], count: int, *, directions: Sequence[Direction]) -> set[int]:
