@@ -217,18 +217,33 @@ def test_a_larger_budget_is_not_held_against_it(tmp_path):
     assert read_forecast(sweep)["missed"] is None
 
 
-def test_without_a_probe_the_first_trials_make_one(tmp_path):
+@pytest.mark.parametrize("outcomes", [["completed"] * 3, ["pruned", "pruned", "completed"]])
+def test_without_a_probe_the_first_trials_make_one(tmp_path, outcomes):
     sweep = make_sweep(tmp_path)
     write_yaml(sweep.sweep_yaml, {**read_yaml(sweep.sweep_yaml), "budget": {"trials": 10}})
     write_heartbeat(sweep, state="running", ran=30.0)
-    for number in range(3):
+    for number, outcome in enumerate(outcomes):
         keep_forecast(sweep, build_index(sweep))
         assert not (sweep.root / "forecast.json").exists()
-        folder = sweep.trial(number)
-        folder.root.mkdir(parents=True)
-        write_json(folder.outcome, {"outcome": "completed"})
-        write_json(folder.summary, {"seconds": 10.0, "epochs": 1})
+        end_trial(sweep, number, outcome)
     keep_forecast(sweep, build_index(sweep))
     kept = read_json(sweep.root / "forecast.json")
     assert kept["by"] == "the first 3 trials"
     assert kept["seconds"]["median"] == pytest.approx(100.0)
+
+
+def test_trials_that_rungs_stopped_make_none_alone(tmp_path):
+    sweep = make_sweep(tmp_path)
+    write_yaml(sweep.sweep_yaml, {**read_yaml(sweep.sweep_yaml), "budget": {"trials": 10}})
+    write_heartbeat(sweep, state="running", ran=30.0)
+    for number in range(5):
+        end_trial(sweep, number, "pruned")
+    keep_forecast(sweep, build_index(sweep))
+    assert not (sweep.root / "forecast.json").exists()
+
+
+def end_trial(sweep, number, outcome):
+    folder = sweep.trial(number)
+    folder.root.mkdir(parents=True)
+    write_json(folder.outcome, {"outcome": outcome})
+    write_json(folder.summary, {"seconds": 10.0, "epochs": 1})

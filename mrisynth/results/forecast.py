@@ -29,13 +29,17 @@ def write_forecast(sweep: SweepDirectory, found: dict[str, Any]) -> None:
 
 
 def keep_forecast(sweep: SweepDirectory, index: Index) -> None:
-    """Make a forecast from the first trials that have ended, where there is none and they are enough."""
+    """Make a forecast from the first trials that have ended, where there is none and they are enough.
+
+    One of them has completed: those that rungs stop come first, and are short.
+    """
     if path_of(sweep).exists():
         return
     now = progress(sweep, index)
     ended, limit = now["budget"]["trials"]["spent"], now["budget"]["trials"]["limit"]
     left = now["remaining"]
-    if left is None or ended < max(_LEAST, _PART * (limit or 0)):
+    completed = "completed" in index.trials["outcome"].to_pylist()
+    if left is None or not completed or ended < max(_LEAST, _PART * (limit or 0)):
         return
     seconds = {name: now["ran"] + left[key] for name, key in (("median", "seconds"), ("low", "low"), ("high", "high"))}
     found = {"schema_version": SCHEMA_VERSION, "by": f"the first {ended} trials", "made": timestamp()}
