@@ -342,7 +342,7 @@ def _finish(search: Search, conductor: Conductor, lease: Lease) -> SweepOutcome:
 
 
 def count_outcomes(study: optuna.Study) -> dict[str, int]:
-    """Outcome -> how many trials ended so; one that a rung stopped and another went on with ended as that did."""
+    """Outcome -> how many trials ended so; one that was pruned and another went on with ended as that did."""
     trials = study.get_trials(deepcopy=False)
     continued = continued_trials(trials)
     kinds = [kind for trial in trials if (kind := outcome_kind(trial)) and trial.number not in continued]

@@ -171,8 +171,8 @@ class _Among:
 
     def _get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
         trials = self._study._get_trials(*arguments, **options)
-        gone_on = continued_trials(trials)
-        return [trial for trial in trials if self._paths <= trial.params.keys() and trial.number not in gone_on]
+        continued = continued_trials(trials)
+        return [trial for trial in trials if self._paths <= trial.params.keys() and trial.number not in continued]
 
 
 def derive_seed(*parts: int | str) -> int:

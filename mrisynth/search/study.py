@@ -214,7 +214,7 @@ def outcome_kind(trial: FrozenTrial) -> str | None:
 
 
 def continued_trials(trials: Sequence[FrozenTrial]) -> set[int]:
-    """The trials that a rung stopped and that others go on with."""
+    """The trials that were pruned and that others go on with."""
     others = {trial.user_attrs.get("retry_of") for trial in trials}
     return {trial.number for trial in trials if trial.number in others and outcome_kind(trial) == "pruned"}
 
