@@ -137,7 +137,9 @@ def compare_regret(recording: Recording, curves: Sequence[Curve], count: int, fe
     """What the best trial found by then lacks of the best there is, one worker."""
     whole = sum(sum(curve.seconds) + curve.scoring[-1] for curve in curves)
     moments = [share * whole for share in SHARES]
-    print(f"\nWhat the best trial found lacks, psnr in dB, one worker: mean of {count} orders ({few} seeds of a sampler)\n")
+    print(
+        f"\nWhat the best trial found lacks, psnr in dB, one worker: mean of {count} orders ({few} seeds of a sampler)\n"
+    )
     print("| search | " + " | ".join(f"{moment:.0f} s" for moment in moments) + " |")
     print("| --- " * (len(moments) + 1) + "|")
     cases = [(rule.name, lambda: map(InOrder, orders(curves, count)), rule) for rule in (NONE, HALVING, EARLY, OURS)]
