@@ -121,7 +121,7 @@ def compare_speed(recording: Recording, curves: Sequence[Curve], orders_of_one: 
         (TWO, reached_volume(curves), volume, max(1, orders_of_one // 5), seeds_of_one // 2),
     ):
         for workers in (1, 8):
-            header(f"Time to {what}, {workers} worker{'s' * (workers > 1)}, {count} orders ({few} seeds of a sampler)")
+            header(f"Time to {what}, {workers} worker{'s' * (workers > 1)}, {count} orders ({few} by samplers)")
             how = {"objectives": objectives, "workers": workers, "done": goal}
             baseline = times(curves, map(InOrder, orders(curves, count)), NONE, **how)
             show(NONE.name, baseline, baseline)
@@ -137,9 +137,7 @@ def compare_regret(recording: Recording, curves: Sequence[Curve], count: int, fe
     """What the best trial found by then lacks of the best there is, one worker."""
     whole = sum(sum(curve.seconds) + curve.scoring[-1] for curve in curves)
     moments = [share * whole for share in SHARES]
-    print(
-        f"\nWhat the best trial found lacks, psnr in dB, one worker: mean of {count} orders ({few} seeds of a sampler)\n"
-    )
+    print(f"\nWhat the best trial found lacks, psnr in dB, one worker: mean of {count} orders ({few} by samplers)\n")
     print("| search | " + " | ".join(f"{moment:.0f} s" for moment in moments) + " |")
     print("| --- " * (len(moments) + 1) + "|")
     cases = [(rule.name, lambda: map(InOrder, orders(curves, count)), rule) for rule in (NONE, HALVING, EARLY, OURS)]
