@@ -118,6 +118,12 @@ def test_a_budget_of_time_ends_it():
     assert run([COURSE] * 99, budget=Budget(wall=30 / 3600), slots=2).trials == 6
 
 
+def test_in_the_last_tenth_of_the_time_a_stopped_trial_goes_on():
+    # Nobody is among the best hundredth, and each stops after four seconds: nine do until 36 s, then one trains on.
+    ended = run([COURSE] * 99, budget=Budget(hours=40 / 3600), rungs=(0.1,), keep=0.01)
+    assert (ended.trials, ended.pruned, ended.worker_seconds) == (9, 8, 36 + (1 + 9 + 2))
+
+
 def test_of_thousands_of_trials_a_thousand_are_run_through(monkeypatch):
     monkeypatch.setattr(module, "_MOST", 10)
     monkeypatch.setattr(module, "RUNS", 1)

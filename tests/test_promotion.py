@@ -99,6 +99,20 @@ def test_nobody_goes_on_when_the_time_is_spent(tmp_path):
     assert promotions(conductor) == {}
 
 
+def test_in_the_last_tenth_of_the_time_each_family_gets_one_before_new_trials_begin(tmp_path):
+    def suggest(trial):
+        return StubOfFamily({**suggest_stub(trial).values, "family": ["cnn", "gan"][trial.number % 2]})
+
+    # The stub's epochs take a second each: after 18 trials of two epochs nine tenths are gone, and the other two epochs
+    # of the best of both families use up what is left.
+    budget = Budget(trials=99, hours=40 / 3600)
+    sweep, conductor = run(tmp_path, rungs=(0.5,), keep=0.1, budget=budget, suggest=suggest)
+    assert list(outcomes(sweep).values()) == ["pruned"] * 18 + ["completed"] * 2
+    scores = {number: score(suggestions(sweep)[number], 2) for number in range(18)}
+    best = [max(numbers, key=scores.get) for numbers in (range(0, 18, 2), range(1, 18, 2))]
+    assert sorted(promotions(conductor).values()) == sorted(best)
+
+
 def test_what_was_tried_again_by_hand_does_not_go_on_once_more(tmp_path):
     plan = {"rungs": (0.25,), "keep": 0.1, "budget": Budget(trials=9, hours=3 / 3600)}
     sweep, conductor = run(tmp_path, **plan)

@@ -116,7 +116,7 @@ class Conductor:
         """Whether there is any trial to run, now or later."""
         if self.live or self.failure is not None:
             return bool(self.live)
-        return self._queue.may_begin([], self._is_spent, self.progress)
+        return self._queue.may_begin([], self._account, self.progress)
 
     def begin(self, number: int) -> bool:
         """Give a trial its configuration, drawn or completed by the space, and count it among the live ones.
@@ -309,7 +309,7 @@ class Conductor:
         room = self.slots.may_fit(waiting=len(self._waiting), forests=self.plan.forests)
         if self.failure or not room:
             return None
-        number = self._queue.next_number(self.live.values(), self._is_spent, self.progress)
+        number = self._queue.next_number(self.live.values(), self._account, self.progress)
         if number is not None:
             append_event(self.sweep, "ask", number=number)
         return number

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial
 
+from mrisynth.search.account import Account
 from mrisynth.search.judge import LiveTrial
 from mrisynth.search.plan import Plan
 from mrisynth.search.pruning import Promotions
@@ -47,27 +48,26 @@ class Queue:
         if self.plan.keep is not None:
             self._promotions = Promotions(tuple(self.plan.objectives.values()), self.plan.keep)
 
-    def may_begin(self, live: Collection[LiveTrial], is_spent: Callable[[], bool], say: Callable[[str], None]) -> bool:
+    def may_begin(self, live: Collection[LiveTrial], account: Account, say: Callable[[str], None]) -> bool:
         """Whether a retry waits, a stopped trial may go on, or the budget allows for another trial and there is one.
 
         Args:
             live: the trials that run.
-            is_spent: whether the budget of time is spent.
-            say: called with a sentence when the space seems to suggest nothing trainable any more.
+            account: what of the budget of time is spent.
+            say: called with a sentence when the budget of time is spent, or the space seems to suggest nothing
+                trainable any more.
         """
-        return self._may_begin(self._read(), live, is_spent, say)
+        return self._may_begin(self._read(), live, account, say)
 
-    def next_number(
-        self, live: Collection[LiveTrial], is_spent: Callable[[], bool], say: Callable[[str], None]
-    ) -> int | None:
+    def next_number(self, live: Collection[LiveTrial], account: Account, say: Callable[[str], None]) -> int | None:
         """The number of the trial to begin, a queued or a new one; None where none may, for which see `may_begin`."""
         trials = self._read()
-        if not self._may_begin(trials, live, is_spent, say):
+        if not self._may_begin(trials, live, account, say):
             return None
         waiting = waiting_trials(trials)
         asked_for = [trial for trial in waiting if is_asked_for(self.study, trial.user_attrs)]
         retries = [trial for trial in waiting if "retry_of" in trial.user_attrs]
-        if not (asked_for or retries) and (stopped := self._promotable(trials, live, say)) is not None:
+        if not (asked_for or retries) and (stopped := self._promotable(trials, live, account, say)) is not None:
             return promote(self.study, stopped)
         queued = asked_for or retries or waiting
         return queued[0].number if queued else ask(self.study, self.plan.grid)
@@ -80,17 +80,17 @@ class Queue:
         self,
         trials: list[FrozenTrial],
         live: Collection[LiveTrial],
-        is_spent: Callable[[], bool],
+        account: Account,
         say: Callable[[str], None],
     ) -> bool:
         waiting = waiting_trials(trials)
         if any(is_asked_for(self.study, trial.user_attrs) for trial in waiting):
             return True
-        if is_spent():
+        if account.is_spent(self.study, live, say):
             return False
         if any("retry_of" in trial.user_attrs for trial in waiting):
             return True
-        return self._is_new_left(trials, live, say) or self._promotable(trials, live, say) is not None
+        return self._is_new_left(trials, live, say) or self._promotable(trials, live, account, say) is not None
 
     def _is_new_left(self, trials: list[FrozenTrial], live: Collection[LiveTrial], say: Callable[[str], None]) -> bool:
         """Whether the budget of trials allows for another one, and there is one."""
@@ -102,12 +102,13 @@ class Queue:
         return bool(waiting_trials(trials) or searches) and begun < (self.plan.budget.trials or math.inf)
 
     def _promotable(
-        self, trials: list[FrozenTrial], live: Collection[LiveTrial], say: Callable[[str], None]
+        self, trials: list[FrozenTrial], live: Collection[LiveTrial], account: Account, say: Callable[[str], None]
     ) -> int | None:
-        """The trial that a rung stopped and that may go on by now; in the end one of each family at least."""
+        """The trial that a rung stopped and that may go on by now; towards the end one of each family at least."""
         if self._promotions is None:
             return None
-        return find_promotion(self._promotions, trials, least=0 if self._is_new_left(trials, live, say) else 1)
+        ends = account.is_closing(self.study, live) or not self._is_new_left(trials, live, say)
+        return find_promotion(self._promotions, trials, least=int(ends))
 
     def _suggests_nothing(self, trials: list[FrozenTrial], say: Callable[[str], None]) -> bool:
         """Whether the space seems to suggest nothing trainable any more; a grid is worked through."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mrisynth.search.account import CLOSING
 from mrisynth.search.forecast.costs import RECORD_BYTES, Course
 from mrisynth.search.pruning import Promotions, Standing, rung_epochs, scored_epochs, should_prune
 from mrisynth.search.settings import Budget
@@ -111,7 +112,7 @@ class _Sweep:
         events: list[tuple[float, int, int, int]] = []
         ties, free, now = itertools.count(), self.rules.slots, 0.0
         while True:
-            while free and not self._is_spent(now) and (turn := self._next()) is not None:
+            while free and not self._is_spent(now) and (turn := self._next(now)) is not None:
                 trial, epoch = turn
                 ends = now + self._pay(self.courses[trial].begin) + self._train(trial, epoch)
                 heapq.heappush(events, (ends, next(ties), trial, self._stage(trial, epoch)))
@@ -125,10 +126,11 @@ class _Sweep:
                 ends = now + self._train(trial, epoch)
                 heapq.heappush(events, (ends, next(ties), trial, self._stage(trial, epoch)))
 
-    def _next(self) -> tuple[int, int] | None:
+    def _next(self, now: float) -> tuple[int, int] | None:
         """The trial that begins or goes on, and after which epoch; None where none is left."""
         new = self.begun < len(self.courses)
-        promoted = self.promotions.find(self.standings, self.stopped, least=0 if new else 1)
+        ends = not new or self._is_spent(now, part=CLOSING)
+        promoted = self.promotions.find(self.standings, self.stopped, least=int(ends))
         if promoted is not None:
             rung = self.stopped.pop(promoted)
             self.disk += self.courses[promoted].disk  # it goes on in a folder of its own
@@ -188,14 +190,15 @@ class _Sweep:
             self.stopped[trial] = rungs[epoch]
         return trial in self.stopped
 
-    def _is_spent(self, now: float) -> bool:
+    def _is_spent(self, now: float, *, part: float = 1.0) -> bool:
+        """Whether a limit of time is reached, or so much of it."""
         budget, rules = self.rules.budget, self.rules
         used = (
             (budget.hours, rules.cores * self.spent),
             (budget.gpu_hours, rules.gpu * self.spent),
             (budget.wall, now),
         )
-        return any(seconds >= 3600 * (limit or math.inf) for limit, seconds in used)
+        return any(seconds >= part * 3600 * (limit or math.inf) for limit, seconds in used)
 
 
 def _draw_quality(courses: Sequence[Course], generator: np.random.Generator) -> NDArray[np.float64]:
