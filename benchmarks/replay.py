@@ -6,8 +6,9 @@ lets them go on by the product's own rule (`mrisynth.search.pruning`), and adds 
 scoring took. TPE and NSGA-II suggest points through the product's sampler and study; of drawn points the nearest one
 that is left is taken. No time passes but for the sampler's own, which is not counted.
 
-    python benchmarks/replay.py speed          time to one of the best 5 % of the points, and how far from the best a
-                                               search is by then; of two objectives, time to 95 % of the hypervolume
+    python benchmarks/replay.py speed          time to one of the best 5 % of the points, and of two objectives to 95 %
+                                               of the hypervolume; what has been found at a few moments
+    python benchmarks/replay.py found          the last of these alone
     python benchmarks/replay.py fairness       whether the family that would have won is lost at the first rung
     python benchmarks/replay.py rules          what other rungs, fractions and quotas would have done
     python benchmarks/replay.py samplers       TPE, NSGA-II and random search, with our pruning; points suggested twice
@@ -33,8 +34,8 @@ from mrisynth.search.space import load_space
 ONE: dict[str, Direction] = {"psnr": "maximize"}
 TWO: dict[str, Direction] = {"psnr": "maximize", "ssim": "maximize"}
 TOP, VOLUME = 0.05, 0.95
-SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-"""Of the time that all points take: when the best so far is looked at."""
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Of the time that all points take: when it is looked at what a search has found."""
 
 NONE = Rule("random, no pruning")
 THIRDS = (1 / 27, 3 / 27, 9 / 27)
@@ -75,17 +76,25 @@ def reached_top(curves: Sequence[Curve]) -> Callable[[Search], bool]:
     return lambda search: search.completed[-1] in top
 
 
-def reached_volume(curves: Sequence[Curve]) -> Callable[[Search], bool]:
-    """Whether a search has 95 % of the hypervolume of all points, beyond the medians of both objectives."""
+def volume_found(curves: Sequence[Curve]) -> Callable[[Sequence[int]], float]:
+    """The share that some points have of the hypervolume of all, beyond the medians of both objectives."""
     finals = {curve.point: curve.values(EPOCHS, TWO) for curve in curves if curve.completed}
     reference = tuple(statistics.median(values) for values in zip(*finals.values(), strict=True))
     whole = hypervolume(list(finals.values()), reference)  # type: ignore[arg-type]
+    return lambda points: hypervolume([finals[point] for point in points], reference) / whole  # type: ignore[misc, arg-type]
 
-    def reached(search: Search) -> bool:
-        found = [finals[point] for point in search.completed]
-        return hypervolume(found, reference) >= VOLUME * whole  # type: ignore[arg-type]
 
-    return reached
+def psnr_lacking(curves: Sequence[Curve]) -> Callable[[Sequence[int]], float]:
+    """What the best of some points lacks of the best of all, in dB; without any it is the worst one that counts."""
+    finals = {curve.point: curve.scores[-1]["psnr"] for curve in curves if curve.completed}
+    best, worst = max(finals.values()), min(finals.values())
+    return lambda points: best - max((finals[point] for point in points), default=worst)
+
+
+def reached_volume(curves: Sequence[Curve]) -> Callable[[Search], bool]:
+    """Whether a search has 95 % of the hypervolume of all points."""
+    found = volume_found(curves)
+    return lambda search: found(search.completed) >= VOLUME
 
 
 def times(curves: Sequence[Curve], sources: Iterator[Any], rule: Rule, **how: Any) -> list[float]:
@@ -133,34 +142,44 @@ def compare_speed(recording: Recording, curves: Sequence[Curve], orders_of_one: 
                     show(name, times(curves, sources, rule, **how), baseline)
 
 
-def compare_regret(recording: Recording, curves: Sequence[Curve], count: int, few: int) -> None:
-    """What the best trial found by then lacks of the best there is, one worker."""
+def compare_found(recording: Recording, curves: Sequence[Curve], orders_of_one: int, seeds_of_one: int) -> None:
+    """What has been found at a few moments, by one worker: of one objective and of two."""
     whole = sum(sum(curve.seconds) + curve.scoring[-1] for curve in curves)
     moments = [share * whole for share in SHARES]
-    print(f"\nWhat the best trial found lacks, psnr in dB, one worker: mean of {count} orders ({few} by samplers)\n")
-    print("| search | " + " | ".join(f"{moment:.0f} s" for moment in moments) + " |")
-    print("| --- " * (len(moments) + 1) + "|")
-    cases = [(rule.name, lambda: map(InOrder, orders(curves, count)), rule) for rule in (NONE, HALVING, EARLY, OURS)]
-    if few:
-        cases += [(name, partial(_suggested, recording, sampler, ONE, few), rule) for name, sampler, rule in SEARCHES]
-    for name, sources, rule in cases:
-        regrets = [_regrets(curves, source, rule, moments) for source in sources()]
-        means = (statistics.fmean(column) for column in zip(*regrets, strict=True))
-        print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |", flush=True)
+    for objectives, value, what, count, few in (
+        (ONE, psnr_lacking(curves), "What the best trial found lacks, psnr in dB", orders_of_one, seeds_of_one),
+        (TWO, volume_found(curves), "Share of the hypervolume found", max(1, orders_of_one // 5), seeds_of_one // 2),
+    ):
+        print(f"\n{what}, one worker: mean of {count} orders ({few} by samplers)\n")
+        print("| search | " + " | ".join(f"{moment:.0f} s" for moment in moments) + " |")
+        print("| --- " * (len(moments) + 1) + "|")
+        cases = [(rule.name, partial(_in_orders, curves, count), rule) for rule in (NONE, HALVING, EARLY, OURS)]
+        if few:
+            cases += [
+                (name, partial(_suggested, recording, sampler, objectives, few), rule)
+                for name, sampler, rule in SEARCHES
+            ]
+        for name, sources, rule in cases:
+            found = [_found(Replay(curves, source, rule, objectives), value, moments) for source in sources()]
+            means = (statistics.fmean(column) for column in zip(*found, strict=True))
+            print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |", flush=True)
 
 
-def _regrets(curves: Sequence[Curve], source: Any, rule: Rule, moments: Sequence[float]) -> list[float]:
-    """At each moment; before the first trial has completed, by the worst point that there is."""
-    finals = {curve.point: curve.scores[-1]["psnr"] for curve in curves if curve.completed}
-    steps = [(0.0, min(finals.values()))]
+def _found(replay: Replay, value: Callable[[Sequence[int]], float], moments: Sequence[float]) -> list[float]:
+    """What the points that a search has completed until each moment are worth."""
+    steps = [(0.0, value([]))]
 
     def note(search: Search) -> bool:
-        steps.append((search.seconds, max(steps[-1][1], finals[search.completed[-1]])))
+        steps.append((search.seconds, value(search.completed)))
         return search.seconds > moments[-1]
 
-    Replay(curves, source, rule, ONE, done=note).run()
-    best = max(finals.values())
-    return [best - max(value for seconds, value in steps if seconds <= moment) for moment in moments]
+    replay.done = note
+    replay.run()
+    return [next(worth for seconds, worth in reversed(steps) if seconds <= moment) for moment in moments]
+
+
+def _in_orders(curves: Sequence[Curve], count: int) -> Iterator[Any]:
+    return map(InOrder, orders(curves, count))
 
 
 def _suggested(
@@ -266,7 +285,7 @@ def describe(recording: Recording, curves: Sequence[Curve]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "fairness", "rules", "samplers"])
+    parser.add_argument("what", choices=["speed", "found", "fairness", "rules", "samplers"])
     parser.add_argument("--curves", choices=list(RECORDINGS), default="grid")
     parser.add_argument("--orders", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=100, help="searches by a sampler")
@@ -277,7 +296,8 @@ def main() -> None:
     describe(recording, curves)
     if options.what == "speed":
         compare_speed(recording, curves, options.orders, options.seeds)
-        compare_regret(recording, curves, options.orders, options.seeds)
+    if options.what in {"speed", "found"}:
+        compare_found(recording, curves, options.orders, options.seeds)
     elif options.what == "fairness":
         compare_fairness(curves, options.orders, options.trials)
     elif options.what == "rules":

@@ -56,6 +56,16 @@ def test_what_went_on_with_a_trial_is_a_part_of_its_cost():
     assert left.seconds == 2 * (10 + 2) / 2
 
 
+def test_while_it_is_early_trials_that_rungs_stopped_are_taken_to_cost_what_is_expected_of_them():
+    rows = [row("pruned", 1.0, epochs=1) for _ in range(4)]
+    rules = {"ran": 4.0, "training": 4.0, "rungs": (0.1, 0.5), "keep": 0.5}
+    # An epoch, four more for every second one, five more for every fourth: 4.25 s; a tenth of it is known not to be so.
+    assert remaining(rows, budget(trials=(4, 40)), **rules).seconds == pytest.approx(40 * (1 + 0.9 * 3.25) - 4)
+    assert remaining(rows, budget(trials=(4, 4)), **rules).seconds == 0
+    alike = [row("completed", 10.0, epochs=10) for _ in range(4)]
+    assert remaining(alike, budget(trials=(4, 40)), **rules).seconds == pytest.approx(36 * 10 / 10)
+
+
 def test_before_the_first_end_what_runs_tells_something():
     left = remaining([row("running", 3.0, epochs=3)], budget(trials=(0, 2)), ran=3.0, training=3.0)
     assert left.seconds == pytest.approx(10 + 7)

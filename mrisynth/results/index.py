@@ -72,6 +72,13 @@ class Index:
         return float((self.manifest.get("resources") or {}).get("cpu") or 1.0)
 
     @property
+    def halving(self) -> tuple[tuple[float, ...], float]:
+        """The rungs, as fractions of a trial's epochs, and the share that goes on from each; none without a pruner."""
+        found = self.manifest.get("pruner")
+        halving = found.get("halving") if isinstance(found, dict) else None
+        return (tuple(halving["rungs"]), float(halving["keep"])) if halving else ((), 1.0)
+
+    @property
     def bounds(self) -> tuple[Bound, ...]:
         """What the sweep wants of its trials besides; none in an index of an older version."""
         return bounds(self.manifest.get("constraints"))
@@ -242,6 +249,7 @@ def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, 
         "baselines": {name: baselines[name] for name in ("identity", "matched") if name in baselines},
         "budget": asked.get("budget") or {},
         "planned": asked.get("planned"),
+        "pruner": asked.get("pruner") or "none",
         "resources": asked.get("resources") or {},
         **described,
         "program": __version__,

@@ -4,9 +4,11 @@ Everything follows from the index and the driver's sign of life, whoever asks.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
+from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -69,11 +71,13 @@ def progress(sweep: SweepDirectory, index: Index) -> dict[str, Any]:
     counted = sum(_counts(row) and row["retry_of"] is None for row in rows)
     late = _began_late(sweep, index)
     training = max(ran - late if late < ran / 2 else ran, 1e-9)  # more than half was not all of it run, but lay still
+    rungs, keep = index.halving
+    left = remaining(rows, budget, ran=ran, training=training, rungs=rungs, keep=keep)
     return {
         "ran": ran,
         "rate": 3600 * counted / training if counted and ran else None,
         "budget": budget,
-        "remaining": asdict(left) if ran and (left := remaining(rows, budget, ran=ran, training=training)) else None,
+        "remaining": asdict(left) if ran and left else None,
         "running": [_running(row) for row in rows if row["outcome"] == "running"],
     }
 
@@ -92,7 +96,13 @@ def spending(index: Index, rows: Iterable[Row], ran: float) -> dict[str, dict[st
 
 
 def remaining(
-    rows: Iterable[Row], budget: Mapping[str, Mapping[str, float | None]], *, ran: float, training: float
+    rows: Iterable[Row],
+    budget: Mapping[str, Mapping[str, float | None]],
+    *,
+    ran: float,
+    training: float,
+    rungs: Sequence[float] = (),
+    keep: float = 1.0,
 ) -> Remaining | None:
     """How long a sweep will go on until the first of its limits is reached.
 
@@ -101,11 +111,13 @@ def remaining(
         budget: as `spending` gives it.
         ran: for how long drivers had it, in seconds.
         training: the same without the time before its first trial began.
+        rungs: fractions of a trial's epochs, from each of which the best go on.
+        keep: the share that does.
 
     Returns:
         None where there is no limit, or nothing yet to judge by.
     """
-    found = [_until_trials(list(rows), budget["trials"]["limit"], training)]
+    found = [_until_trials(list(rows), budget["trials"]["limit"], training, partial(_expected, rungs=rungs, keep=keep))]
     for name in ("hours", "gpu_hours", "wall"):
         spent, limit = budget[name]["spent"] or 0.0, budget[name]["limit"]
         if limit is not None and spent > 0:
@@ -120,8 +132,14 @@ def _counts(row: Row) -> bool:
     return row["outcome"] in COUNTED and row["reason"] != "infeasible"
 
 
-def _until_trials(rows: list[Row], limit: float | None, training: float) -> Remaining | None:
-    """Until as many trials have ended as may: by what those cost that did, and how many run at a time."""
+def _until_trials(
+    rows: list[Row], limit: float | None, training: float, expected: Callable[[Row], float]
+) -> Remaining | None:
+    """Until as many trials have ended as may: by what those cost that did, and how many run at a time.
+
+    Of those that rungs stopped some will go on later, so that the first trials seem cheaper than they are in the end:
+    the earlier it is, the more they are taken to cost what is expected of trials of their pace.
+    """
     ended = _costs(rows)
     running = [row for row in rows if row["outcome"] == "running"]
     begun = [_whole(row) for row in running if row["epochs"] and row["seconds"]]
@@ -131,12 +149,16 @@ def _until_trials(rows: list[Row], limit: float | None, training: float) -> Rema
     mean, deviation = fmean(known), pstdev(known) if len(known) > 1 else known[0] / 2
     own = [row for row in rows if row["retry_of"] is None]
     waiting = max(0, round(limit) - sum(_counts(row) or row["outcome"] == "running" for row in own))
-    left = [max(mean - (row["seconds"] or 0.0), _epoch(row)) for row in running]
+    stopped = any(row["outcome"] in {"pruned", "continued"} for row in own)
+    paces = [expected(row) for row in own if _epoch(row)] if stopped else []
+    whole = mean + waiting / limit * max(0.0, fmean(paces) - mean) if paces else mean
+    left = [max(whole - (row["seconds"] or 0.0), _epoch(row)) for row in running]
     # How many seconds trials are trained in a second: as many trials as run at a time, less what is spent beside.
     pace = max(sum(row["seconds"] or 0.0 for row in rows) / training, 1e-9)
     slots = max(1, len(running))
-    tail = mean * (slots - 1) / (2 * slots) if waiting else 0.0
-    seconds = max((waiting * mean + sum(left)) / pace + tail, *left, 0.0)
+    tail = whole * (slots - 1) / (2 * slots) if waiting else 0.0
+    behind = len(ended) * (whole - mean)
+    seconds = max((waiting * whole + behind + sum(left)) / pace + tail, *left, 0.0)
     spread = _WIDTH * deviation * math.sqrt(waiting + len(left) + waiting**2 / len(known)) / pace
     return Remaining(seconds, max(0.0, seconds - spread), seconds + spread, "trials")
 
@@ -156,6 +178,14 @@ def _costs(rows: list[Row]) -> list[float]:
 def _whole(row: Row) -> float:
     """What a running trial will have cost if it goes on to its end."""
     return float(row["seconds"] / row["epochs"] * (row["epochs_planned"] or row["epochs"]))
+
+
+def _expected(row: Row, *, rungs: Sequence[float], keep: float) -> float:
+    """What a trial of such a pace costs if it comes as far as trials do on average."""
+    epochs = row["epochs_planned"] or row["epochs"]
+    ends = [*(min(epochs, max(1, math.ceil(rung * epochs - 1e-9))) for rung in rungs), epochs]
+    stages = [end - begin for begin, end in pairwise([0, *ends])]
+    return float(_epoch(row) * sum(keep**place * stage for place, stage in enumerate(stages)))
 
 
 def _epoch(row: Row) -> float:
