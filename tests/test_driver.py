@@ -113,6 +113,12 @@ def test_what_was_set_holds_when_it_is_resumed(store, results, monkeypatch):
     assert set(map(len, epochs_trained(SweepDirectory(results / "mine")).values())) == {5}
 
 
+def test_who_reads_the_index_knows_the_rungs(store, results, monkeypatch):
+    monkeypatch.setattr(driver, "run_trials", run_stub_of_space)
+    start(store, results, pruner={"halving": {"rungs": [0.2], "keep": 0.5}})
+    assert read_index(SweepDirectory(results / "mine")).halving == ((0.2,), 0.5)
+
+
 def run_stub_of_space(conductor, index, *, capacity, should_stop, grace):
     from stub_trial import train_stub
 

@@ -22,7 +22,7 @@ from results_fixtures import (
 from mrisynth.errors import InvalidInputError, NewerError, NotFoundError
 from mrisynth.results.index import Indexer, build_index, open_index, read_index, write_index
 from mrisynth.results.records import read_trial
-from mrisynth.results.store import SweepDirectory, read_yaml, write_yaml
+from mrisynth.results.store import SweepDirectory, write_yaml
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,9 @@ def test_the_manifest_describes_the_sweep(sweep):
 
 def test_the_rungs_are_known_where_there_are_some(sweep):
     assert build_index(sweep).halving == ((), 1.0)
-    asked = read_yaml(sweep.sweep_yaml)
-    write_yaml(sweep.sweep_yaml, {**asked, "pruner": {"halving": {"rungs": [0.1, 0.3], "keep": 0.4, "quota": 0}}})
+    write_index(sweep, build_index(sweep, pruner={"rungs": [0.1, 0.3], "keep": 0.4, "quota": 0}))
     assert build_index(sweep).halving == ((0.1, 0.3), 0.4)
+    assert build_index(sweep, pruner={}).halving == ((), 1.0)
 
 
 def test_a_rebuilt_index_keeps_what_only_the_driver_knows(sweep):

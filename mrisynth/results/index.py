@@ -74,9 +74,8 @@ class Index:
     @property
     def halving(self) -> tuple[tuple[float, ...], float]:
         """The rungs, as fractions of a trial's epochs, and the share that goes on from each; none without a pruner."""
-        found = self.manifest.get("pruner")
-        halving = found.get("halving") if isinstance(found, dict) else None
-        return (tuple(halving["rungs"]), float(halving["keep"])) if halving else ((), 1.0)
+        found = self.manifest.get("pruner") or {}
+        return tuple(found.get("rungs") or ()), float(found.get("keep") or 1.0)
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -110,6 +109,7 @@ class Indexer:
         config_schema: the JSON Schema of a trial's configuration.
         searched: the dotted paths that the search varies.
         domains: the values that each of them may take, as a space file writes them: {"float": [1, 9], "log": true}.
+        pruner: {"rungs": fractions of a trial's epochs, "keep": the share that goes on from each}; {} without one.
             What is not given is taken from the manifest that stands already, if any.
     """
 
@@ -121,6 +121,7 @@ class Indexer:
         config_schema: Mapping[str, Any] | None = None,
         searched: Iterable[str] | None = None,
         domains: Mapping[str, Mapping[str, Any]] | None = None,
+        pruner: Mapping[str, Any] | None = None,
     ) -> None:
         self._sweep = sweep
         standing = read_mapping(sweep.index / "manifest.json")
@@ -129,6 +130,7 @@ class Indexer:
             "config_schema": dict(config_schema) if config_schema is not None else standing.get("config_schema", {}),
             "searched": list(searched) if searched is not None else standing.get("searched", []),
             "domains": dict(domains) if domains is not None else standing.get("domains", {}),
+            "pruner": dict(pruner) if pruner is not None else standing.get("pruner", {}),
         }
         self._known = _standing_rows(sweep)
 
@@ -249,7 +251,6 @@ def _manifest(sweep: SweepDirectory, described: Mapping[str, Any]) -> dict[str, 
         "baselines": {name: baselines[name] for name in ("identity", "matched") if name in baselines},
         "budget": asked.get("budget") or {},
         "planned": asked.get("planned"),
-        "pruner": asked.get("pruner") or "none",
         "resources": asked.get("resources") or {},
         **described,
         "program": __version__,

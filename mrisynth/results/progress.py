@@ -117,7 +117,8 @@ def remaining(
     Returns:
         None where there is no limit, or nothing yet to judge by.
     """
-    found = [_until_trials(list(rows), budget["trials"]["limit"], training, partial(_expected, rungs=rungs, keep=keep))]
+    expected = partial(_expected, rungs=rungs, keep=keep) if rungs else None
+    found = [_until_trials(list(rows), budget["trials"]["limit"], training, expected)]
     for name in ("hours", "gpu_hours", "wall"):
         spent, limit = budget[name]["spent"] or 0.0, budget[name]["limit"]
         if limit is not None and spent > 0:
@@ -133,7 +134,7 @@ def _counts(row: Row) -> bool:
 
 
 def _until_trials(
-    rows: list[Row], limit: float | None, training: float, expected: Callable[[Row], float]
+    rows: list[Row], limit: float | None, training: float, expected: Callable[[Row], float] | None
 ) -> Remaining | None:
     """Until as many trials have ended as may: by what those cost that did, and how many run at a time.
 
@@ -149,8 +150,7 @@ def _until_trials(
     mean, deviation = fmean(known), pstdev(known) if len(known) > 1 else known[0] / 2
     own = [row for row in rows if row["retry_of"] is None]
     waiting = max(0, round(limit) - sum(_counts(row) or row["outcome"] == "running" for row in own))
-    stopped = any(row["outcome"] in {"pruned", "continued"} for row in own)
-    paces = [expected(row) for row in own if _epoch(row)] if stopped else []
+    paces = [expected(row) for row in own if _epoch(row)] if expected else []
     whole = mean + waiting / limit * max(0.0, fmean(paces) - mean) if paces else mean
     left = [max(whole - (row["seconds"] or 0.0), _epoch(row)) for row in running]
     # How many seconds trials are trained in a second: as many trials as run at a time, less what is spent beside.

@@ -240,7 +240,14 @@ def _drive(
     asked = read_yaml(sweep.sweep_yaml)
     metrics = {name: metric.describe() for name, metric in METRICS.items()}
     domains = {path: dimension.to_dict() for path, dimension in space.search.items()}
-    indexer = Indexer(sweep, metrics=metrics, config_schema=json_schema(), searched=list(domains), domains=domains)
+    indexer = Indexer(
+        sweep,
+        metrics=metrics,
+        config_schema=json_schema(),
+        searched=list(domains),
+        domains=domains,
+        pruner=space.pruner.model_dump() if space.pruner else {},
+    )
     search = Search(
         sweep=sweep,
         plan=plan_of(space, cohort.store, seed=asked["seed"]),
