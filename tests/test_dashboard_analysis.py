@@ -173,13 +173,14 @@ def test_a_sweep_of_named_trials_is_told_without_parameters(tmp_path, visit):
 
 
 @pytest.mark.slow
-def test_five_thousand_trials_take_less_than_a_second_once_they_are_read(tmp_path, visit):
+def test_five_thousand_trials_take_less_than_half_of_the_time_once_they_are_read(tmp_path, visit):
     write_known(tmp_path, known_trials(5000))
-    app = visit("known", folder=tmp_path)
     began = time.process_time()
+    app = visit("known", folder=tmp_path)
+    read = time.process_time()
     app.selectbox(key="across").select("losses.l1").run()
     assert not app.exception
-    assert time.process_time() - began < 1
+    assert time.process_time() - read < (read - began) / 2
 
 
 def read_index_of(results, name):
