@@ -39,6 +39,10 @@ def run(tmp_path, *, slots=1, **changes):
     return sweep, conductor
 
 
+def suggest_both_families(trial):
+    return StubOfFamily({**suggest_stub(trial).values, "family": ["cnn", "gan"][trial.number % 2]})
+
+
 def promotions(conductor):
     """The trials that went on with others, each with the other."""
     marks = [(trial.number, trial.user_attrs) for trial in conductor.study.trials]
@@ -83,10 +87,7 @@ def test_of_a_family_with_few_trials_the_best_goes_on_in_the_end(tmp_path):
 
 
 def test_each_family_has_one_in_the_end(tmp_path):
-    def suggest(trial):
-        return StubOfFamily({**suggest_stub(trial).values, "family": ["cnn", "gan"][trial.number % 2]})
-
-    sweep, conductor = run(tmp_path, rungs=(0.25,), keep=0.1, budget=Budget(trials=4), suggest=suggest)
+    sweep, conductor = run(tmp_path, rungs=(0.25,), keep=0.1, budget=Budget(trials=4), suggest=suggest_both_families)
     whole = [number for number, epochs in epochs_trained(sweep).items() if len(epochs) == 4]
     origins = [conductor.study.trials[promotions(conductor)[number]] for number in whole]
     assert {origin.user_attrs["rung:0"]["family"] for origin in origins} == {"cnn", "gan"}
@@ -100,13 +101,10 @@ def test_nobody_goes_on_when_the_time_is_spent(tmp_path):
 
 
 def test_in_the_last_tenth_of_the_time_each_family_gets_one_before_new_trials_begin(tmp_path):
-    def suggest(trial):
-        return StubOfFamily({**suggest_stub(trial).values, "family": ["cnn", "gan"][trial.number % 2]})
-
     # The stub's epochs take a second each: after 18 trials of two epochs nine tenths are gone, and the other two epochs
     # of the best of both families use up what is left.
     budget = Budget(trials=99, hours=40 / 3600)
-    sweep, conductor = run(tmp_path, rungs=(0.5,), keep=0.1, budget=budget, suggest=suggest)
+    sweep, conductor = run(tmp_path, rungs=(0.5,), keep=0.1, budget=budget, suggest=suggest_both_families)
     assert list(outcomes(sweep).values()) == ["pruned"] * 18 + ["completed"] * 2
     scores = {number: score(suggestions(sweep)[number], 2) for number in range(18)}
     best = [max(numbers, key=scores.get) for numbers in (range(0, 18, 2), range(1, 18, 2))]
