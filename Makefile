@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-SLOW = slow or ray or browser or cluster
+RAY = ray or cluster
+SLOW = slow or browser or $(RAY)
 INSTALLED = $(VENV)/.installed
 
 .PHONY: help install demo test test-fast lint types format dashboard wheel clean
@@ -20,8 +21,9 @@ install: $(INSTALLED)   ## the environment in .venv, with every pin of constrain
 demo: $(INSTALLED)      ## phantom scans -> preparation -> sweep -> leaderboard and pictures, in demo/ (minutes, two cores)
 	$(BIN)/mrisynth demo --out demo
 
-test: lint types test-fast  ## style, types and every test (browser tests are skipped without Chromium)
-	$(BIN)/python -m pytest tests -m '$(SLOW)'
+test: lint types        ## style, types and every test (browser tests are skipped without Chromium); Ray takes both cores
+	$(BIN)/python -m pytest tests -n 2 -m 'not ($(RAY))'
+	$(BIN)/python -m pytest tests -m '$(RAY)'
 
 test-fast: $(INSTALLED) ## the tests that take seconds
 	$(BIN)/python -m pytest tests -n 2 -m 'not ($(SLOW))'

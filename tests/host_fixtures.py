@@ -178,9 +178,9 @@ def run(*words):
 
 
 def wait_until(look, what, *, seconds=60):
-    """Wait for what `look` finds."""
+    """Wait for what `look` finds; `what` it is, or a function that says so once it was waited for in vain."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
-        assert time.monotonic() < deadline, f"there was no {what}"
+        assert time.monotonic() < deadline, f"there was no {what() if callable(what) else what}"
         time.sleep(0.05)
     return found

@@ -96,7 +96,7 @@ class Watched:
             assert self.drive.poll() is None, self.cluster.said()
             return look()
 
-        wait_until(found, f"{what}: {self.cluster.said()}", seconds=seconds)
+        wait_until(found, lambda: f"{what}: {self.cluster.said()}", seconds=seconds)
 
     def wait_for_epochs(self, *hosts):
         """Wait until each of these hosts has trained an epoch more."""
@@ -106,6 +106,14 @@ class Watched:
             return all(len(self.events("epoch", host=host)) > before[host.name] for host in hosts)
 
         self.wait_for(look, f"epoch on each of {list(before)}")
+
+    def wait_for_young_trial(self, host):
+        """Wait until a trial has begun on a host: one that was about to end has nothing to move a moment later."""
+        before = len(self.events("epoch", host=host))
+        self.wait_for(
+            lambda: any(event["epoch"] == 1 for event in self.events("epoch", host=host)[before:]),
+            f"first epoch of a trial on {host.name}",
+        )
 
     def wait_for_move(self, host):
         """Wait until a trial that was on a host goes on elsewhere."""
@@ -120,7 +128,7 @@ class Watched:
         self.wait_for(look, f"trial of {host.name} elsewhere")
 
     def wait_for_end(self, code):
-        wait_until(lambda: self.drive.poll() is not None, f"end: {self.cluster.said()}", seconds=300)
+        wait_until(lambda: self.drive.poll() is not None, lambda: f"end: {self.cluster.said()}", seconds=300)
         assert self.drive.returncode == code, self.cluster.said()
 
 
@@ -154,11 +162,14 @@ def test_what_dies_under_a_sweep_loses_no_trial(cluster):
     clock.tell("from the start of the driver until each of three hosts had trained an epoch")
     watched.wait_for(lambda: len(running_nodes(watched.sweep)) >= 3, "three nodes in the heartbeat")
 
+    watched.wait_for_young_trial(two)
     clock = Clock()
     two.kill()
     watched.wait_for_move(two)
     clock.tell("a worker host lost its power; its trial goes on elsewhere")
 
+    watched.wait_for_young_trial(three)
+    clock = Clock()
     three.cut()
     mended = time.monotonic() + CUT
     watched.wait_for_move(three)

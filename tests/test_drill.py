@@ -1,6 +1,7 @@
 """The drill that users run on their own storage: real kills over every kind of it, objectives and pruning.
 
-With the driver's five kills of `test_resume_drill.py` (journal, one objective, pruning) there are twenty in all.
+Every kind is done once but Ray's control store: `benchmarks/resume_drill.py` does all of them in every combination.
+With the driver's five kills of `test_resume_drill.py` (journal, one objective, pruning) there are fifteen in all.
 """
 
 import json
@@ -31,18 +32,18 @@ ONE, TWO = {"psnr": "maximize"}, {"psnr": "maximize", "ssim": "maximize"}
 @pytest.mark.parametrize(
     ("settings", "kinds"),
     [
-        (ToySettings("journal", TWO, pruning=False), ["ask", "worker", "random"]),
-        (ToySettings("sqlite", ONE, pruning=False), ["outcome", "raylet", "resuming"]),
-        (ToySettings("sqlite", TWO, pruning=True), ["worker", "index", "memory"]),
-        (ToySettings("postgresql", ONE, pruning=True), ["epoch", "reconciled", "worker"]),
-        (ToySettings("postgresql", TWO, pruning=False), ["outcome", "random", "ask"]),
+        (ToySettings("journal", TWO, pruning=False), ["ask", "worker"]),
+        (ToySettings("sqlite", ONE, pruning=False), ["outcome", "raylet"]),
+        (ToySettings("sqlite", TWO, pruning=True), ["index", "memory"]),
+        (ToySettings("postgresql", ONE, pruning=True), ["epoch", "reconciled"]),
+        (ToySettings("postgresql", TWO, pruning=False), ["random", "resuming"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else value.storage,
 )
 def test_whatever_is_killed_nothing_is_lost_or_doubled(tmp_path, settings, kinds, request):
     if settings.storage == "postgresql":
         settings = replace(settings, storage=request.getfixturevalue("postgres").new_database())
-    settings = replace(settings, trials=12, wait=0.1)
+    settings = replace(settings, trials=9, wait=0.1)
     verdict = run_drill(tmp_path, settings=settings, kills=kills_of(kinds), say=print)
     assert verdict.damage == []
     assert [strike.what for strike in verdict.strikes] == [

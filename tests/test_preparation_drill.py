@@ -1,4 +1,7 @@
-"""A preparation is killed at many random moments, and run on a disk that is really full; the next one completes it."""
+"""A preparation is killed at random moments, and run on a disk that is really full; the next one completes it.
+
+`MRISYNTH_KILLS=20 pytest tests/test_preparation_drill.py` kills twenty times.
+"""
 
 import ast
 import hashlib
@@ -20,9 +23,10 @@ from mrisynth.data.store.records import is_prepared
 from mrisynth.data.store.verification import BROKEN, verify_store
 from mrisynth.errors import NotFoundError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+KILLS = int(os.environ.get("MRISYNTH_KILLS", "6"))
 
-DRAWS = 20
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200 + 20 * KILLS)]
+
 CONFIG = "bias: {enabled: false}\nregistration: {method: affine, levels: 1, affine_iterations: 3}\n"
 
 
@@ -126,13 +130,13 @@ def undisturbed(prepare, tmp_path_factory):
     return store, time.monotonic() - began
 
 
-def test_killed_at_twenty_random_moments_it_ends_like_an_undisturbed_preparation(prepare, undisturbed, tmp_path):
+def test_killed_at_random_moments_it_ends_like_an_undisturbed_preparation(prepare, undisturbed, tmp_path):
     random_ = random.Random(20261126)
     whole, duration = undisturbed
     store = tmp_path / "store"
-    for draw in range(DRAWS):
+    for draw in range(KILLS):
         victim = ("group", "parent", "worker")[draw % 3]
-        moment = (draw + random_.random()) / DRAWS * duration
+        moment = (draw + random_.random()) / KILLS * duration
         said = drill(prepare(store), store, moment, victim=victim, random_=random_)
         message = f"draw {draw}: {victim} killed after {moment:.2f} of {duration:.2f} s\n{said}"
         complete(prepare(store))
@@ -202,7 +206,7 @@ def test_on_a_full_disk_it_says_so_and_goes_on_once_there_is_space(phantom_scans
     volumes, cohort = results(whole)
     pages = sum(-(-path.stat().st_size // 4096) for path in whole.rglob("*") if path.is_file())
     # Nothing at all, before the first subject, in one of them, and all but the list of the cohort.
-    for kilobytes in (4, 16, pages, 2 * pages, 3 * pages, 4 * (pages - 1)):
+    for kilobytes in (4, 16, 2 * pages, 4 * (pages - 1)):
         first, before, hidden, second, after, found, written = on_a_disk_of(
             kilobytes, folder=tmp_path / "disk", scans=phantom_scans, config=config
         )

@@ -155,8 +155,8 @@ def test_a_server_that_is_gone_is_one_sentence_soon(server, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.slow
 def test_a_server_that_never_answers_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("mrisynth.data.store.remote._STALL_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
