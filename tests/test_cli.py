@@ -32,18 +32,23 @@ def scans(phantom_scans: Path, tmp_path: Path) -> Path:
     return tmp_path / "scans"
 
 
+def processor_seconds(*words: str) -> tuple[float, str]:
+    """What Python takes with these arguments, and prints; wall time under the load of other tests says nothing."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = subprocess.run([sys.executable, *words], check=True, capture_output=True, encoding="utf-8")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, answer.stdout
+
+
 def test_help_answers_at_once() -> None:
-    command = [sys.executable, "-m", "mrisynth", "--help"]
-    subprocess.run(command, check=True, capture_output=True)
-    seconds = []
+    # Against the libraries that print it, side by side: how fast machines are differs by a factor of three.
+    libraries, helps = [], []
     for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        answer = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert "sweep" in answer.stdout
-    # Processor time, since wall time under the load of other tests says nothing.
-    assert min(seconds) < 0.3, seconds
+        libraries.append(processor_seconds("-c", "import typer.core, rich.markdown, rich.panel, rich.table")[0])
+        seconds, said = processor_seconds("-m", "mrisynth", "--help")
+        helps.append(seconds)
+        assert "sweep" in said
+    assert min(helps) < 3 * min(libraries), (helps, libraries)
 
 
 def test_help_imports_nothing_heavy() -> None:
