@@ -1,6 +1,6 @@
 """The drill that users run on their own storage: real kills over every kind of it, objectives and pruning.
 
-Every kind is done once but Ray's control store: `benchmarks/resume_drill.py` does all of them in every combination.
+Every kind is done once but Ray's control store: `benchmarks/resume_drill.py --mixed` does all, in every combination.
 With the driver's five kills of `test_resume_drill.py` (journal, one objective, pruning) there are fifteen in all.
 """
 
